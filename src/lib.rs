@@ -1,0 +1,19 @@
+//! Hobnob: chat, presence and notifications for any Socket.IO client, in one binary with an embedded database.
+//!
+//! The layers, each of which may use those above it and none below (`tests/tidy.rs` proves it):
+//!
+//! ```text
+//! ids clock codes    newtypes; the only reader of time; the public error codes
+//! protocol           bytes <-> packets, state machines; no I/O
+//! telemetry http storage
+//!                    log output; the HTTP kit; the tables and the one way to write them
+//! transport          polling and WebSocket: one task per session drives protocol::engineio
+//! server             Socket.IO core: namespaces, sockets, rooms, acks, broadcast; ignorant of chat
+//! features           one room per feature: conversations, messages, missed_messages, ...
+//! admin              health and version
+//! config app cli     settings; what starts in which order; the commands
+//! ```
+
+pub mod clock;
+pub mod codes;
+pub mod ids;

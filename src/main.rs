@@ -1,0 +1,3 @@
+//! The `hobnob` command.
+
+fn main() {}
