@@ -18,3 +18,4 @@ pub mod clock;
 pub mod codes;
 pub mod ids;
 pub mod protocol;
+pub mod storage;

@@ -1,0 +1,274 @@
+//! The store: a handle to read from and to submit batches to.
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    batch::{Batch, Committed, Versioned},
+    error::{CommitError, StorageError},
+    key::{Key, PrefixOf},
+    memory::{Job, Memory},
+    open::{Config, OpenError},
+    range::{Direction, KeyRange},
+    reader::Reader,
+    record::Record,
+    snapshot::{Current, Snapshot},
+    table::{Log, Table},
+};
+
+/// The one way to what is stored. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    current: Current,
+    memory: Memory,
+    panics: AtomicU64,
+}
+
+impl Store {
+    /// A store that forgets everything when it is dropped, with the semantics of the one on disk. For tests, examples
+    /// and as the model of the other backends: it has no limit in size.
+    ///
+    /// Batches take effect when they are submitted. What was passed to [`commit_then`](Self::commit_then) runs in the
+    /// first poll (or the drop) of this or any later commit's future, in the caller's thread.
+    #[must_use]
+    pub fn memory() -> Self {
+        let current = Current::new(Snapshot::default());
+        Self { shared: Arc::new(Shared { current, memory: Memory::default(), panics: AtomicU64::new(0) }) }
+    }
+
+    /// Opens the database in `config.dir`, or makes one where none has been.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]. Nothing on disk has changed then.
+    pub fn open(config: &Config) -> Result<Self, OpenError> {
+        Err(OpenError::Io { path: config.dir.clone(), source: std::io::ErrorKind::Unsupported.into() })
+    }
+
+    /// One consistent state to read from.
+    ///
+    /// # Errors
+    ///
+    /// When the store is closed.
+    pub fn read(&self) -> Result<Reader<'_>, StorageError> {
+        self.shared.current.load().map(Reader::new)
+    }
+
+    /// Submits `batch`; it is on disk when the future yields `Ok`.
+    ///
+    /// Batches are committed in the order of the calls, whether or not the futures are polled. A dropped future changes
+    /// nothing for its batch.
+    ///
+    /// # Errors
+    ///
+    /// See [`CommitError`].
+    pub fn commit(
+        &self,
+        batch: Batch,
+    ) -> impl Future<Output = Result<Committed, CommitError>> + Send + 'static + use<> {
+        self.commit_then(batch, Committed::clone)
+    }
+
+    /// Like [`commit`](Self::commit), and calls `then` after the commit.
+    ///
+    /// The calls follow each other in the order of the commits, one at a time, also when the future has been dropped:
+    /// whoever broadcasts from `then` shows every client the same order. `then` is not called for a batch that was not
+    /// committed. It must be quick and must not block: the calls after it, and the futures of the batches after it, wait.
+    ///
+    /// # Errors
+    ///
+    /// See [`CommitError`]. A panic in `then` is logged, counted and becomes [`CommitError::Unavailable`], although the
+    /// batch is stored.
+    pub fn commit_then<T, F>(
+        &self,
+        batch: Batch,
+        then: F,
+    ) -> impl Future<Output = Result<T, CommitError>> + Send + 'static + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Committed) -> T + Send + 'static,
+    {
+        let (answer, receiver) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
+        let job: Job = Box::new(move |outcome| {
+            let outcome = outcome.and_then(|committed| {
+                catch_unwind(AssertUnwindSafe(|| then(&committed))).map_err(|_| {
+                    shared.panics.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!("what was to happen after a commit panicked");
+                    CommitError::Unavailable
+                })
+            });
+            // A dropped future is not interested in the answer.
+            drop(answer.send(outcome));
+        });
+        self.shared.memory.submit(&self.shared.current, batch, job);
+        Commit { receiver, shared: Arc::clone(&self.shared) }
+    }
+
+    /// Commits what has been submitted, runs what follows it, and closes the file. Later commits and reads are answered
+    /// with `Unavailable`.
+    #[expect(clippy::unused_async, reason = "the backend on disk waits for its threads")]
+    pub async fn close(&self) {
+        self.shared.memory.close(&self.shared.current);
+    }
+
+    /// Resolves when the database has failed and the process should end (exit code 74); never otherwise.
+    pub fn failed(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        std::future::pending()
+    }
+
+    /// How many of the calls that follow a commit have panicked since the store was opened.
+    pub fn panics(&self) -> u64 {
+        self.shared.panics.load(Ordering::Relaxed)
+    }
+
+    /// [`Reader::get`] in a snapshot of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::get`], and when the store is closed.
+    pub fn get<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K) -> Result<Option<V>, StorageError> {
+        self.read()?.get(table, key)
+    }
+
+    /// [`Reader::get_versioned`] in a snapshot of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::get_versioned`], and when the store is closed.
+    pub fn get_versioned<K: Key, V: Record>(
+        &self,
+        table: &Table<K, V>,
+        key: &K,
+    ) -> Result<Option<Versioned<V>>, StorageError> {
+        self.read()?.get_versioned(table, key)
+    }
+
+    /// [`Reader::get_many`] in a snapshot of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::get_many`], and when the store is closed.
+    pub fn get_many<K: Key, V: Record>(&self, table: &Table<K, V>, keys: &[K]) -> Result<Vec<Option<V>>, StorageError> {
+        self.read()?.get_many(table, keys)
+    }
+
+    /// [`Reader::contains`] in a snapshot of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::contains`], and when the store is closed.
+    pub fn contains<K: Key, V>(&self, table: &Table<K, V>, key: &K) -> Result<bool, StorageError> {
+        self.read()?.contains(table, key)
+    }
+
+    /// [`Reader::scan`] in a snapshot of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::scan`], and when the store is closed.
+    pub fn scan<K: Key, V: Record>(
+        &self,
+        table: &Table<K, V>,
+        range: impl Into<KeyRange<K>>,
+        limit: usize,
+        direction: Direction,
+    ) -> Result<Vec<(K, V)>, StorageError> {
+        self.read()?.scan(table, range, limit, direction)
+    }
+
+    /// [`Reader::scan_prefix`] in a snapshot of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::scan_prefix`], and when the store is closed.
+    pub fn scan_prefix<P: PrefixOf<K>, K: Key, V: Record>(
+        &self,
+        table: &Table<K, V>,
+        prefix: &P,
+        limit: usize,
+        direction: Direction,
+    ) -> Result<Vec<(K, V)>, StorageError> {
+        self.read()?.scan_prefix(table, prefix, limit, direction)
+    }
+
+    /// [`Reader::head`] in a snapshot of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::head`], and when the store is closed.
+    pub fn head<K: Key, V>(&self, log: &Log<K, V>, key: &K) -> Result<u64, StorageError> {
+        self.read()?.head(log, key)
+    }
+
+    /// [`Reader::scan_log`] in a snapshot of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::scan_log`], and when the store is closed.
+    pub fn scan_log<K: Key, V: Record>(
+        &self,
+        log: &Log<K, V>,
+        key: &K,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, V)>, StorageError> {
+        self.read()?.scan_log(log, key, after_seq, limit)
+    }
+
+    /// [`Reader::scan_log_back`] in a snapshot of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::scan_log_back`], and when the store is closed.
+    pub fn scan_log_back<K: Key, V: Record>(
+        &self,
+        log: &Log<K, V>,
+        key: &K,
+        before_seq: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(u64, V)>, StorageError> {
+        self.read()?.scan_log_back(log, key, before_seq, limit)
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+/// Waits for the outcome of one batch.
+struct Commit<T> {
+    receiver: oneshot::Receiver<Result<T, CommitError>>,
+    shared: Arc<Shared>,
+}
+
+impl<T> Future for Commit<T> {
+    type Output = Result<T, CommitError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.shared.memory.publish();
+        Pin::new(&mut self.receiver).poll(cx).map(|answer| answer.unwrap_or(Err(CommitError::Unavailable)))
+    }
+}
+
+impl<T> Drop for Commit<T> {
+    fn drop(&mut self) {
+        self.shared.memory.publish();
+    }
+}

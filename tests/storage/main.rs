@@ -1,0 +1,3 @@
+//! The store as the features see it: the same promises with and without a disk.
+
+mod semantics;
