@@ -15,7 +15,12 @@
 //! ```
 
 pub mod clock;
+pub mod cluster;
 pub mod codes;
+pub mod http;
 pub mod ids;
 pub mod protocol;
+pub mod server;
+pub mod setting;
 pub mod storage;
+pub mod transport;

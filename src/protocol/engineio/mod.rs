@@ -5,10 +5,12 @@
 
 pub mod packet;
 pub mod payload;
+pub mod session;
 
 use thiserror::Error;
 
 pub use packet::Packet;
+pub use session::{CloseReason, Output, Session, Timing};
 
 /// A protocol version that is spoken here, as the client names it in the query parameter `EIO`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

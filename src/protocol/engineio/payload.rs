@@ -47,6 +47,19 @@ pub struct Packets<'a> {
     rest: Rest<'a>,
 }
 
+impl<'a> Packets<'a> {
+    /// What has not been read yet, to be decoded later with the same framing; `None` when everything was.
+    #[must_use]
+    pub fn remaining(&self) -> Option<&'a [u8]> {
+        match self.rest {
+            Rest::Separated(text) => Some(text.as_bytes()),
+            Rest::Lengths("") | Rest::Binary([]) | Rest::Failed(_) | Rest::Done => None,
+            Rest::Lengths(text) => Some(text.as_bytes()),
+            Rest::Binary(body) => Some(body),
+        }
+    }
+}
+
 impl<'a> Iterator for Packets<'a> {
     type Item = Result<Packet<'a>, DecodeError>;
 

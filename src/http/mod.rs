@@ -1,0 +1,11 @@
+//! The HTTP kit: the listener with its time-outs and limits, cross-origin rules, the error body of REST answers.
+
+mod config;
+mod cors;
+mod listener;
+
+pub use self::{
+    config::Config,
+    cors::{Origins, cookie_counts, cors},
+    listener::{Body, Stopper, Stream, serve, serve_connection},
+};
