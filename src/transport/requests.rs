@@ -198,9 +198,10 @@ impl<A: Application> Transport<A> {
         request: &mut Request<Incoming>,
         session: Arc<Session>,
     ) -> Result<Response<Body>, Refusal> {
-        if session.transport() != TransportKind::Polling || !self.config().upgrades() {
+        if !self.config().upgrades() {
             return Err(Refusal::BadRequest);
         }
+        // A session that has been upgraded already closes the newcomer after the handshake, as the official server does.
         let response = switch_protocols(request.headers())?;
         let upgrade = hyper::upgrade::on(request);
         self.shared.tracker.spawn(async move {

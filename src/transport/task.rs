@@ -105,12 +105,13 @@ impl<C: Connection> SessionTask<C> {
 
     /// One round over everything that may have happened. True when another round may find more.
     fn turn(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> bool {
-        let mut progress = self.handle_commands();
+        // The candidate first: a poll sent after the upgrade packet must not be taken for one sent before it.
+        let mut progress = self.phase == Phase::Open && self.poll_candidate(cx);
+        progress |= self.handle_commands();
         progress |= self.poll_timer(cx);
         if self.phase == Phase::Open {
             progress |= self.connection.poll(cx);
             progress |= self.continue_post(budget);
-            progress |= self.poll_candidate(cx);
             progress |= self.poll_read(cx, budget);
         }
         self.drain_engine();
