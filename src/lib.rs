@@ -17,6 +17,7 @@
 pub mod clock;
 pub mod cluster;
 pub mod codes;
+pub mod features;
 pub mod http;
 pub mod ids;
 pub mod protocol;

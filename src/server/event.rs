@@ -83,6 +83,8 @@ pub trait ClientEvent: DeserializeOwned + Send + 'static {
     const NAME: &'static str;
     /// Older names that do the same.
     const ALIASES: &'static [&'static str] = &[];
+    /// The event that carries the answer when the client wants no ack.
+    const ANSWER: Option<&'static str> = None;
     /// What the ack carries beside `ok: true`; serializes to an object.
     type Ack: Serialize;
 }
@@ -104,9 +106,16 @@ where
         Err(refusal) => Reply::Now(Outcome::Refused(refusal)),
         Ok(payload) => {
             let future = handle(Arc::clone(socket), payload);
+            let answer = E::ANSWER.filter(|_| !event.wants_ack).map(|name| (name, Arc::clone(socket)));
             Reply::Later(Box::pin(async move {
                 match future.await {
-                    Ok(ack) => Outcome::Ack(Args::one(success(&ack))),
+                    Ok(ack) => {
+                        let json = success(&ack);
+                        if let Some((name, socket)) = answer {
+                            socket.emit_raw(name, &[&json], &[]);
+                        }
+                        Outcome::Ack(Args::one(json))
+                    }
                     Err(refusal) => Outcome::Refused(refusal),
                 }
             }))

@@ -11,6 +11,7 @@ mod event;
 mod middleware;
 mod namespace;
 mod refusal;
+mod rest;
 mod routes;
 mod socket;
 
@@ -31,6 +32,7 @@ pub use self::{
     middleware::{Admission, ConnectError, ConnectRequest, Connecting, Middleware},
     namespace::Namespace,
     refusal::Refusal,
+    rest::Payload,
     routes::Routes,
     socket::{AckError, Socket},
 };

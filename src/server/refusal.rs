@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::codes::ErrorCode;
+use crate::{
+    codes::ErrorCode,
+    storage::{CommitError, StorageError},
+};
 
 /// A refused request, the same over ack, `request-failed`, CONNECT_ERROR and REST.
 ///
@@ -86,6 +89,31 @@ impl Refusal {
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({})", self.message, self.code)
+    }
+}
+
+impl From<StorageError> for Refusal {
+    fn from(error: StorageError) -> Self {
+        tracing::error!(%error, "a request failed because the store could not be read");
+        match error {
+            StorageError::Unavailable => Self::new(ErrorCode::Unavailable, "the server is shutting down"),
+            StorageError::Damaged { .. } | StorageError::UnknownVersion { .. } | StorageError::Io(_) => {
+                Self::new(ErrorCode::Internal, "the server could not read its store")
+            }
+        }
+    }
+}
+
+impl From<CommitError> for Refusal {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Conflict => Self::new(ErrorCode::Conflict, "the object has changed meanwhile, try again"),
+            CommitError::TooLarge { .. } => Self::new(ErrorCode::TooLarge, "too large to be stored"),
+            error => {
+                tracing::error!(%error, "a request failed because it could not be stored");
+                Self::new(ErrorCode::Unavailable, "could not be stored for now, repeat it with the same clientId")
+            }
+        }
     }
 }
 
