@@ -1,0 +1,13 @@
+//! Composition root: what starts, in which order; what stops, in reverse.
+
+use crate::config::Config;
+
+/// Runs the server until it is told to stop.
+///
+/// # Errors
+///
+/// When it cannot start, or did not stop cleanly.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    let Config { server, .. } = config;
+    anyhow::bail!("this build has no server to listen on {}", server.listen)
+}

@@ -1,0 +1,5 @@
+//! Who is calling.
+
+mod config;
+
+pub use self::config::Config;

@@ -1,0 +1,5 @@
+//! Sending, editing and deleting messages.
+
+mod config;
+
+pub use self::config::Config;

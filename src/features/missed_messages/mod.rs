@@ -1,0 +1,5 @@
+//! Catching up after an absence.
+
+mod config;
+
+pub use self::config::Config;

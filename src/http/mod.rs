@@ -1,0 +1,5 @@
+//! HTTP kit.
+
+mod config;
+
+pub use self::config::Config;

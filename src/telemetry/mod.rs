@@ -1,0 +1,5 @@
+//! Log output.
+
+mod config;
+
+pub use self::config::{Config, Format};

@@ -1,0 +1,5 @@
+//! Polling and WebSocket sessions.
+
+mod config;
+
+pub use self::config::{Config, TransportName};
