@@ -1,6 +1,6 @@
 //! The public error codes: one list, with the HTTP status of each and whether the same request may be repeated.
 //!
-//! An edge (ack, `request-failed`, CONNECT_ERROR, REST body) carries [`ErrorCode::name`]; clients may match on it, the
+//! An edge (ack, `request-failed`, `CONNECT_ERROR`, REST body) carries [`ErrorCode::name`]; clients may match on it, the
 //! sentence beside it is for people.
 
 use serde::{Serialize, Serializer};

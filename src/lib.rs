@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! ids clock codes    newtypes; the only reader of time; the public error codes
+//! setting            secrets and lists, for the modules' `Config` structs
 //! protocol           bytes <-> packets, state machines; no I/O
 //! telemetry http storage
 //!                    log output; the HTTP kit; the tables and the one way to write them
@@ -14,9 +15,13 @@
 //! config app cli     settings; what starts in which order; the commands
 //! ```
 
+pub mod admin;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod codes;
+pub mod config;
 pub mod features;
 pub mod http;
 pub mod ids;
@@ -24,4 +29,5 @@ pub mod protocol;
 pub mod server;
 pub mod setting;
 pub mod storage;
+pub mod telemetry;
 pub mod transport;

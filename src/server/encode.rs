@@ -40,13 +40,6 @@ pub(crate) fn connect_error(revision: Revision, namespace: &str, message: &str, 
     vec![Outgoing::Text(text.finish())]
 }
 
-/// The end of a socket.
-pub(crate) fn disconnect(namespace: &str) -> Packets {
-    let mut text = TextWriter::message(16);
-    socketio::encode_disconnect(text.buffer(), namespace);
-    vec![Outgoing::Text(text.finish())]
-}
-
 fn with_attachments(text: TextWriter, attachments: &[Bytes]) -> Packets {
     let mut packets = Vec::with_capacity(attachments.len() + 1);
     packets.push(Outgoing::Text(text.finish()));

@@ -65,6 +65,12 @@ impl Namespace {
         self.len() == 0
     }
 
+    /// All sockets, as of now.
+    #[must_use]
+    pub fn sockets(&self) -> Vec<Arc<Socket>> {
+        self.read().sockets.values().cloned().collect()
+    }
+
     /// True when `room` has a member here.
     #[must_use]
     pub fn has_room(&self, room: &str) -> bool {

@@ -9,6 +9,7 @@ use crate::setting::{self, Secret};
 /// Settings of authentication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of the operator, not states")]
 pub struct Config {
     /// The secret that HS256 tokens are signed with, at least 32 bytes. Without one the server makes its own in the data
     /// directory at the first start.

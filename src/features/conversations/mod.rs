@@ -6,7 +6,7 @@
 //! Spec: feature document, "Conversation Rooms"; contract, sections 3 and 7.
 
 mod conversations;
-mod events;
+pub mod events;
 mod membership;
 mod rest;
 mod rooms;

@@ -8,7 +8,7 @@
 
 mod config;
 mod draft;
-mod events;
+pub mod events;
 mod expiry;
 mod messages;
 mod rest;

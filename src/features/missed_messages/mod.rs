@@ -8,7 +8,7 @@
 
 mod config;
 mod cursor;
-mod events;
+pub mod events;
 mod recovery;
 mod socket;
 

@@ -1,0 +1,90 @@
+//! The commands: one file each.
+
+mod check_config;
+mod default_config;
+mod health;
+mod output;
+mod serve;
+mod token;
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, error::ErrorKind};
+
+use crate::{
+    app::exit::{ExitCode, ExitError},
+    config::{Config, ConfigError, Flags},
+};
+
+/// Self-hosted real-time server for chat: one binary, one database file, any Socket.IO client.
+#[derive(Debug, Parser)]
+#[command(name = "hobnob", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(serve::Serve),
+    /// Make tokens for users
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Check the settings, and show the ones that are not at their defaults
+    CheckConfig(check_config::CheckConfig),
+    /// Print a configuration file with every setting at its default
+    DefaultConfig,
+    /// Ask a running server whether it is ready
+    Health(health::Health),
+}
+
+/// Where the settings are.
+#[derive(Debug, Args)]
+struct SettingsArgs {
+    /// Configuration file [default: ./config.toml, else /etc/hobnob/config.toml, if they exist]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Data directory [default: ./hobnob-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+}
+
+impl SettingsArgs {
+    fn load(self, listen: Option<String>) -> Result<Config, ConfigError> {
+        Config::load(&Flags { config: self.config, listen, data_dir: self.data_dir })
+    }
+}
+
+/// Runs the command that `arguments` (the program's name first) ask for.
+///
+/// # Errors
+///
+/// When the command failed: [`ExitError`] somewhere in the chain says with which exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
+    match Cli::try_parse_from(arguments) {
+        Ok(Cli { command }) => match command {
+            Command::Serve(serve) => serve.run(),
+            Command::Token(token) => token.run(),
+            Command::CheckConfig(check_config) => check_config.run(),
+            Command::DefaultConfig => default_config::run(),
+            Command::Health(health) => health.run(),
+        },
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => output::print(&error.to_string()),
+            _ => Err(ExitError::new(ExitCode::Usage, usage(&error)).into()),
+        },
+    }
+}
+
+/// What clap has to say, on one line.
+fn usage(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "what to do? Try `hobnob serve`, or `hobnob --help` for all commands".to_owned();
+    }
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let said = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let said: Vec<_> = said.filter(|line| !line.is_empty() && !line.starts_with("For more information")).collect();
+    format!("{} (see `hobnob --help`)", said.join(" "))
+}

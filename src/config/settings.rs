@@ -1,0 +1,204 @@
+//! Every setting, declared once: its key, its environment names, what it accepts and what it means.
+//!
+//! The file, the environment, the flags, `config.example.toml` and the error messages are read from or printed from this
+//! table; a test compares it with the `Config` structs.
+
+use super::value::{
+    Kind::{self, Listen, Switch},
+    is_choice_of_format, is_filter, is_origin, is_path, is_socketio_path, is_transport, is_word,
+};
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// Section and key, as in `socketio.path`.
+    pub(crate) key: &'static str,
+    /// Names in the environment beside `HOBNOB_SECTION__KEY`.
+    pub(crate) env: &'static [&'static str],
+    /// What it accepts.
+    pub(crate) kind: Kind,
+    /// Whether it is never shown, and may be given as the name of a file.
+    pub(crate) secret: bool,
+    /// What it means, in one or two lines.
+    pub(crate) help: &'static str,
+}
+
+impl Setting {
+    /// The section.
+    pub(crate) fn section(&self) -> &'static str {
+        self.key.split_once('.').map_or("", |(section, _)| section)
+    }
+
+    /// The key within its section.
+    pub(crate) fn name(&self) -> &'static str {
+        self.key.split_once('.').map_or(self.key, |(_, name)| name)
+    }
+
+    /// `HOBNOB_SECTION__KEY`.
+    pub(crate) fn variable(&self) -> String {
+        variable(self.key)
+    }
+
+    /// The key that gives the name of a file with the secret in it.
+    pub(crate) fn file_key(&self) -> Option<String> {
+        self.secret.then(|| format!("{}_file", self.key))
+    }
+}
+
+/// The variable of a key.
+pub(crate) fn variable(key: &str) -> String {
+    format!("HOBNOB_{}", key.replace('.', "__").to_uppercase())
+}
+
+const fn number(min: u64, max: u64) -> Kind {
+    Kind::Number { min, max }
+}
+
+const fn text(expected: &'static str, accepts: fn(&str) -> bool) -> Kind {
+    Kind::Text { expected, accepts }
+}
+
+const fn list(expected: &'static str, accepts: fn(&str) -> bool) -> Kind {
+    Kind::List { expected, accepts }
+}
+
+macro_rules! settings {
+    ($($key:literal $(($($env:literal),+))? $(#$secret:ident)? : $kind:expr, $help:literal;)*) => {
+        /// All settings, section by section.
+        pub(crate) static SETTINGS: &[Setting] = &[
+            $(Setting {
+                key: $key,
+                env: &[$($($env),+)?],
+                kind: $kind,
+                secret: settings!(@ $($secret)?),
+                help: $help,
+            },)*
+        ];
+    };
+    (@) => { false };
+    (@ secret) => { true };
+}
+
+settings! {
+    "server.listen" ("PORT"): Listen,
+        "Address and port to listen on; 0.0.0.0 or [::] means all interfaces. A port alone keeps the address.";
+    "server.client_origin" ("CLIENT_ORIGIN"): list("origins such as https://chat.example.org without a path, or *", is_origin),
+        "Origins of the web pages that may call; * means any. Empty: pages of this machine while listening on loopback, else none.";
+    "server.header_timeout_ms": number(100, 300_000),
+        "Time for the headers of a request; a connection between two requests is closed after it, too.";
+    "server.body_timeout_ms": number(100, 600_000),
+        "Time for the body of a request.";
+    "server.max_body_bytes": number(1_024, 100_000_000),
+        "Largest body of a REST request.";
+    "server.max_header_bytes": number(8_192, 1_048_576),
+        "Largest request line and headers together.";
+    "server.max_connections": number(1, 1_000_000),
+        "Most connections at the same time; more wait until one has ended.";
+    "server.shutdown_timeout_ms": number(0, 300_000),
+        "Time to tell the clients, write what waits and close, after SIGTERM.";
+
+    "socketio.path": text("a path such as /socket.io/ that starts and ends with a slash", is_socketio_path),
+        "Path of the Socket.IO endpoint.";
+    "socketio.ping_interval_ms" ("SOCKET_PING_INTERVAL"): number(50, 3_600_000),
+        "Time between two heartbeats.";
+    "socketio.ping_timeout_ms" ("SOCKET_PING_TIMEOUT"): number(50, 3_600_000),
+        "Time to answer a heartbeat before the client counts as lost.";
+    "socketio.upgrade_timeout_ms": number(50, 600_000),
+        "Time to finish an upgrade from polling to WebSocket.";
+    "socketio.connect_timeout_ms": number(50, 600_000),
+        "Time to join a first namespace: a client that has shown no token is cut off after it.";
+    "socketio.max_http_buffer_bytes" ("SOCKET_MAX_BUFFER_SIZE"): number(1_024, 100_000_000),
+        "Largest message, and largest polling body, of a signed-in client.";
+    "socketio.unauthenticated_bytes": number(1_024, 100_000_000),
+        "Largest message, and largest polling body, before the client has joined a namespace.";
+    "socketio.allow_eio3": Switch,
+        "Whether clients of Engine.IO 3 (socket.io-client 1.x and 2.x) may connect.";
+    "socketio.transports": list("websocket, polling, or both", is_transport),
+        "The transports offered.";
+    "socketio.allow_upgrades": Switch,
+        "Whether a session may move from polling to WebSocket.";
+    "socketio.outbox_packets": number(16, 1_000_000),
+        "Most packets that wait for one client; at more it is cut off as too slow.";
+    "socketio.outbox_bytes": number(65_536, 1_000_000_000),
+        "Most bytes that wait for one client; at more it is cut off as too slow. Unless set, at least max_http_buffer_bytes.";
+    "socketio.max_namespaces": number(1, 1_000),
+        "Most namespaces that one session may join.";
+    "socketio.in_flight_events": number(1, 10_000),
+        "Most events of one session that are worked on at the same time; reading pauses until one is done.";
+
+    "storage.dir": text("a path", is_path),
+        "The data directory. It is made, for the owner alone, when it does not exist. Flag: --data-dir";
+    "storage.cache_bytes": number(1_048_576, 1_099_511_627_776),
+        "Most bytes of the database that are kept in memory.";
+
+    "auth.jwt_secret" ("JWT_SECRET") #secret: text("a text of at least 32 bytes", is_word),
+        "The secret that HS256 tokens are signed with, at least 32 bytes: `openssl rand -base64 48` makes one.\n\
+         Without one the server makes its own in the data directory at the first start.";
+    "auth.issuer": text("a text", is_word),
+        "When set, tokens must carry this `iss`.";
+    "auth.audience": list("texts", is_word),
+        "When not empty, tokens must carry one of these as `aud`.";
+    "auth.leeway_s": number(0, 300),
+        "How far the clocks of the issuer and of this server may differ.";
+    "auth.require_exp": Switch,
+        "Whether tokens must carry `exp`.";
+    "auth.auto_provision": Switch,
+        "Whether an unknown user id in a valid token makes a user on the spot.";
+    "auth.query_token": Switch,
+        "Whether the query parameter `token` is looked at.";
+    "auth.cookie_token": Switch,
+        "Whether the cookie `token` is looked at; it counts only from an allowed origin.";
+    "auth.max_token_bytes": number(256, 65_536),
+        "Longest token.";
+
+    "messages.max_content_chars": number(1, 1_000_000),
+        "Longest text of a message, in characters.";
+    "messages.client_id_retention_s": number(60, 31_536_000),
+        "How long a message that is sent again with the same `clientId` is stored only once.";
+
+    "missed_messages.max_page": number(1, 10_000),
+        "Most messages and changes in one answer.";
+    "missed_messages.max_page_bytes": number(4_096, 100_000_000),
+        "Size at which an answer ends early.";
+
+    "log.filter": text("a level (error, warn, info, debug, trace), or levels such as info,hobnob::transport=debug", is_filter),
+        "What is logged: a level (error, warn, info, debug, trace), or levels per module.";
+    "log.format": text("auto, text or json", is_choice_of_format),
+        "How lines look: text, json, or auto: text on a terminal and json otherwise.";
+    "log.socket_events" ("SOCKET_LOGGING"): Switch,
+        "Whether each connection and each event in and out is logged.";
+
+    "compat.legacy_events": Switch,
+        "Whether events are also sent under the names that only old clients know.";
+}
+
+/// The setting with this key.
+pub(crate) fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// The secret whose file this key names.
+pub(crate) fn find_by_file_key(key: &str) -> Option<&'static Setting> {
+    let base = key.strip_suffix("_file")?;
+    find(base).filter(|setting| setting.secret)
+}
+
+/// The sections in the order of the table.
+pub(crate) fn sections() -> impl Iterator<Item = &'static str> {
+    let mut last = "";
+    SETTINGS.iter().map(Setting::section).filter(move |section| std::mem::replace(&mut last, section) != *section)
+}
+
+/// Variables of the feature document that belong to what this version does not do yet. They are accepted, and noted.
+pub(crate) const NOT_YET_USED: &[&str] = &[
+    "USE_REDIS",
+    "REDIS_URL",
+    "REDIS_HOST",
+    "REDIS_PORT",
+    "REDIS_PASSWORD",
+    "REDIS_DB",
+    "RATE_LIMIT_MAX",
+    "RATE_LIMIT_WINDOW",
+    "MESSAGE_QUEUE_EXPIRY",
+    "LOCK_TIMEOUT",
+];

@@ -1,0 +1,14 @@
+//! What can be seen from outside: a module per feature, and one for each command and promise of the process.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "in a test a panic is the report, in its helpers, too"
+)]
+#![allow(unreachable_pub, reason = "the modules of one test program share what is in `support`")]
+
+mod cli;
+mod config;
+mod support;

@@ -1,0 +1,3 @@
+//! What the modules share.
+
+pub mod command;
