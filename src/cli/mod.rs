@@ -86,5 +86,5 @@ fn usage(error: &clap::Error) -> String {
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let said = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let said: Vec<_> = said.filter(|line| !line.is_empty() && !line.starts_with("For more information")).collect();
-    format!("{} (see `hobnob --help`)", said.join(" "))
+    format!("{}; see `hobnob --help`", said.join("; ").replace(":; ", ": "))
 }

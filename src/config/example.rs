@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{
     default_of,
     settings::{self, SETTINGS, Setting},
-    value::unit,
+    value::{Kind, unit},
 };
 
 const HEAD: &str = "\
@@ -34,10 +34,10 @@ pub fn example() -> String {
 fn entry(setting: &Setting) -> String {
     let help = setting.help.replace('\n', "\n# ");
     let variables: Vec<_> = setting.env.iter().map(ToString::to_string).chain([setting.variable()]).collect();
-    let unit = match unit(setting.key) {
-        "" => String::new(),
-        unit => format!(" In{unit}."),
+    let range = match setting.kind {
+        Kind::Number { min, max } => format!("From {min} to {max}{}. ", unit(setting.key)),
+        Kind::Switch | Kind::Text { .. } | Kind::List { .. } | Kind::Listen => String::new(),
     };
     let default = default_of(setting.key).map_or_else(|| "\"...\"".to_owned(), |value| value.to_string());
-    format!("# {help}{unit}\n# Environment: {}\n#{} = {default}\n", variables.join(", "), setting.name())
+    format!("# {help}\n# {range}Environment: {}\n#{} = {default}\n", variables.join(", "), setting.name())
 }
