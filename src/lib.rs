@@ -17,3 +17,4 @@
 pub mod clock;
 pub mod codes;
 pub mod ids;
+pub mod protocol;

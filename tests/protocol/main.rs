@@ -1,0 +1,1 @@
+//! The wire formats, seen from outside.
