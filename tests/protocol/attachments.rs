@@ -96,6 +96,7 @@ fn a_placeholder_has_the_index_of_an_attachment() {
         r#"{"\u005fplaceholder":true,"num":1}"#,
         r#"{"_placeholder":true,"n\u0075m":0,"num":1}"#,
         r#"{"_placeholder":true,"num":1,"num":0}"#,
+        r#"{"_placeholder":true,"num":0,"num":[0]}"#,
         r#"{"_placeholder":false,"_placeholder":true,"num":1}"#,
         r#"[[{"a":{"_placeholder":true,"num":1}}]]"#,
     ];
