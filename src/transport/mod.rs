@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 pub use self::{
-    config::Config,
+    config::{Config, TransportName},
     outbox::{Outgoing, TextPacket, TextWriter},
     session::{Handshake, Session},
 };

@@ -99,7 +99,7 @@ pub struct Encoded {
 /// Writes one polling answer.
 ///
 /// `base64_only` says that the client asked for base64 (`b64=1`). Without it, version 3 uses the binary framing for a body
-/// with a binary packet; version 4 has base64 only.
+/// with a binary packet; version 4 has base64 only, and its texts must not hold the separator 0x1e: JSON never does.
 ///
 /// Spec: Engine.IO v3 and v4, "Payload".
 pub fn encode(version: Version, packets: &[Packet<'_>], base64_only: bool) -> Encoded {

@@ -85,12 +85,13 @@ impl<'a> Iterator for Tokens<'a> {
     type Item = Token<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let text = self.rest.trim_start_matches([' ', '\t', '\n', '\r', ':']);
+        let blank = self.rest.bytes().take_while(|&byte| is_blank(byte)).count();
+        let text = self.rest.get(blank..)?;
         let first = text.bytes().next()?;
         let length = match first {
-            b'[' | b'{' | b']' | b'}' | b',' => 1,
             b'"' => string_length(text),
-            _ => text.find([' ', '\t', '\n', '\r', ':', '[', '{', ']', '}', ',', '"']).unwrap_or(text.len()),
+            _ if is_punctuation(first) => 1,
+            _ => text.bytes().position(|byte| is_blank(byte) || is_punctuation(byte)).unwrap_or(text.len()),
         };
         let (token, rest) = text.split_at_checked(length).unwrap_or((text, ""));
         self.rest = rest;
@@ -103,6 +104,16 @@ impl<'a> Iterator for Tokens<'a> {
             _ => Token::Scalar(token),
         })
     }
+}
+
+/// What stands between tokens. The colon is here because whoever reads the tokens knows a key by its place.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b':')
+}
+
+/// What ends a number or a literal.
+fn is_punctuation(byte: u8) -> bool {
+    matches!(byte, b'[' | b'{' | b']' | b'}' | b',' | b'"')
 }
 
 /// Bytes of the string that `text` begins with, quotes included.
