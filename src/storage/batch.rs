@@ -3,7 +3,7 @@
 use super::{
     error::CommitError,
     key::Key,
-    record::{Record, draft, seal},
+    record::{Record, draft},
     row::{Row, row_key},
     table::{Log, Table},
 };
@@ -25,6 +25,8 @@ pub struct Batch {
     appends: usize,
     bytes: usize,
     refused: Option<CommitError>,
+    /// Where rows are put together before their size is known.
+    draft: Vec<u8>,
 }
 
 /// What must be stored under a key for the batch to be committed.
@@ -42,9 +44,9 @@ pub(crate) enum Step {
     /// A value or a deletion, ready to be stored.
     Put(Row),
     /// A value that still needs the sequence number of `appended` and its checksum.
-    PutStamped { draft: Vec<u8>, key_len: usize, appended: Appended },
-    /// A log entry, whose key still needs the sequence number in its last eight bytes.
-    Append { log: &'static str, draft: Vec<u8>, key_len: usize },
+    PutStamped(Row, Appended),
+    /// An entry of the log, that still needs its sequence number and its checksum.
+    Append(&'static str, Row),
 }
 
 /// Stands for the sequence number that one `append` of a batch will get.
@@ -89,15 +91,16 @@ impl Batch {
 
     /// Commits only while `table` has nothing under `key`, else [`CommitError::Conflict`].
     pub fn require_absent<K: Key, V>(&mut self, table: &Table<K, V>, key: &K) {
-        self.require(table.name(), row_key(table.name(), key), None);
+        self.require(table.name(), key, None);
     }
 
     /// Commits only while `table` has under `key` what `read` saw there, else [`CommitError::Conflict`].
     pub fn require_unchanged<K: Key, V>(&mut self, table: &Table<K, V>, key: &K, read: &Versioned<V>) {
-        self.require(table.name(), row_key(table.name(), key), Some(read.row.clone()));
+        self.require(table.name(), key, Some(read.row.clone()));
     }
 
-    pub(crate) fn require(&mut self, table: &'static str, key: Vec<u8>, expected: Option<Row>) {
+    fn require(&mut self, table: &'static str, key: &impl Key, expected: Option<Row>) {
+        let key = row_key(table, key);
         if self.takes(table, key.len()) {
             self.requirements.push(Requirement { table, key, expected });
         }
@@ -105,23 +108,17 @@ impl Batch {
 
     /// Stores `value` under `key`, in place of what is there.
     pub fn put<K: Key, V: Record>(&mut self, table: &Table<K, V>, key: &K, value: &V) {
-        let mut row = row_key(table.name(), key);
-        let key_len = row.len();
-        if self.drafts(table.name(), value, &mut row) {
-            seal(&mut row, key_len, 0);
-            self.steps.push(Step::Put(Row::new(row, key_len)));
+        if let Some(mut row) = self.draft(table.name(), |draft| key.encode(draft), value) {
+            row.seal(0);
+            self.steps.push(Step::Put(row));
         }
     }
 
     /// Deletes what is under `key`, if anything.
     pub fn delete<K: Key, V>(&mut self, table: &Table<K, V>, key: &K) {
-        self.delete_row(table.name(), row_key(table.name(), key));
-    }
-
-    pub(crate) fn delete_row(&mut self, table: &'static str, key: Vec<u8>) {
-        if self.takes(table, key.len()) {
-            let key_len = key.len();
-            self.steps.push(Step::Put(Row::new(key, key_len)));
+        let key = row_key(table.name(), key);
+        if self.takes(table.name(), key.len()) {
+            self.steps.push(Step::Put(Row::new(&key, key.len())));
         }
     }
 
@@ -129,11 +126,12 @@ impl Batch {
     pub fn append<K: Key, V: Record>(&mut self, log: &Log<K, V>, key: &K, value: &V) -> Appended {
         let appended = Appended(self.appends);
         self.appends += 1;
-        let mut row = row_key(log.name(), key);
-        0_u64.encode(&mut row);
-        let key_len = row.len();
-        if self.drafts(log.name(), value, &mut row) {
-            self.steps.push(Step::Append { log: log.name(), draft: row, key_len });
+        let encode = |draft: &mut Vec<u8>| {
+            key.encode(draft);
+            0_u64.encode(draft);
+        };
+        if let Some(row) = self.draft(log.name(), encode, value) {
+            self.steps.push(Step::Append(log.name(), row));
         }
         appended
     }
@@ -142,10 +140,8 @@ impl Batch {
     /// reading calls [`Record::stamp`] with it.
     pub fn put_stamped<K: Key, V: Record>(&mut self, table: &Table<K, V>, key: &K, value: &V, appended: Appended) {
         debug_assert!(appended.0 < self.appends, "an append of another batch");
-        let mut row = row_key(table.name(), key);
-        let key_len = row.len();
-        if self.drafts(table.name(), value, &mut row) {
-            self.steps.push(Step::PutStamped { draft: row, key_len, appended });
+        if let Some(row) = self.draft(table.name(), |draft| key.encode(draft), value) {
+            self.steps.push(Step::PutStamped(row, appended));
         }
     }
 
@@ -159,15 +155,22 @@ impl Batch {
         self.refused.take()
     }
 
-    /// Appends the draft of `value` to `row`; false when the batch is or becomes refused.
-    fn drafts<V: Record>(&mut self, table: &'static str, value: &V, row: &mut Vec<u8>) -> bool {
-        match draft(value, row) {
-            Ok(()) => self.takes(table, row.len()),
-            Err(error) => {
-                self.refused.get_or_insert(CommitError::encode(table, error));
-                false
-            }
+    /// A row without stamp and checksum; `None` when the batch is or becomes refused.
+    fn draft<V: Record>(
+        &mut self,
+        table: &'static str,
+        encode_key: impl FnOnce(&mut Vec<u8>),
+        value: &V,
+    ) -> Option<Row> {
+        self.draft.clear();
+        self.draft.extend_from_slice(table.as_bytes());
+        self.draft.push(0);
+        encode_key(&mut self.draft);
+        let key_len = self.draft.len();
+        if let Err(error) = draft(value, &mut self.draft) {
+            self.refused.get_or_insert(CommitError::encode(table, error));
         }
+        self.takes(table, self.draft.len()).then(|| Row::new(&self.draft, key_len))
     }
 
     fn takes(&mut self, table: &'static str, bytes: usize) -> bool {

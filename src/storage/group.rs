@@ -10,7 +10,6 @@ use super::{
     error::{CommitError, StorageError},
     layer::Layer,
     reader::head,
-    record::seal,
     row::{Row, split_key},
     snapshot::Snapshot,
 };
@@ -26,6 +25,13 @@ pub(crate) struct Heads {
 }
 
 impl Heads {
+    /// The next sequence number of a stream whose head is among the current ones.
+    fn next(&mut self, stream: &[u8]) -> u64 {
+        let Some(head) = self.current.get_mut(stream) else { return 0 };
+        *head += 1;
+        *head
+    }
+
     /// Forgets the streams that were not written to for the longest time, when there are too many. Never inside a
     /// group, whose own appends are to be found here only.
     fn shrink(&mut self) {
@@ -61,8 +67,8 @@ impl<'a> Group<'a> {
         }
         // All that can fail comes before the first change.
         for step in &batch.steps {
-            if let Step::Append { log, draft, key_len } = step {
-                self.load_head(log, stream_of(draft, *key_len))?;
+            if let Step::Append(log, row) = step {
+                self.load_head(log, row.stream())?;
             }
         }
         let mut committed = Committed::default();
@@ -105,30 +111,16 @@ impl<'a> Group<'a> {
     fn finish(&mut self, step: Step, committed: &mut Committed) -> Row {
         match step {
             Step::Put(row) => row,
-            Step::PutStamped { mut draft, key_len, appended } => {
-                seal(&mut draft, key_len, committed.seq(appended));
-                Row::new(draft, key_len)
+            Step::PutStamped(mut row, appended) => {
+                row.seal(committed.seq(appended));
+                row
             }
-            Step::Append { mut draft, key_len, .. } => {
-                let seq = self.next_seq(stream_of(&draft, key_len));
+            Step::Append(_, mut row) => {
+                let seq = self.heads.next(row.stream());
                 committed.seqs.push(seq);
-                if let Some(place) = draft.get_mut(..key_len).and_then(<[u8]>::last_chunk_mut) {
-                    *place = seq.to_be_bytes();
-                }
-                seal(&mut draft, key_len, seq);
-                Row::new(draft, key_len)
+                row.number(seq);
+                row
             }
         }
     }
-
-    fn next_seq(&mut self, stream: &[u8]) -> u64 {
-        let head = self.heads.current.entry(stream.to_vec()).or_default();
-        *head += 1;
-        *head
-    }
-}
-
-/// Table, zero byte and key of the stream that a drafted entry belongs to.
-fn stream_of(draft: &[u8], key_len: usize) -> &[u8] {
-    draft.get(..key_len - size_of::<u64>()).unwrap_or_default()
 }

@@ -10,11 +10,9 @@ use super::{
     error::CommitError,
     group::{Group, Heads},
     layer::{self, Layer},
+    publisher::{Job, Outcome},
     snapshot::{Current, Snapshot},
 };
-
-/// What is called with the outcome of a batch.
-pub(crate) type Job = Box<dyn FnOnce(Result<Committed, CommitError>) + Send>;
 
 /// Commits in the caller's thread: the snapshot moves when a batch is submitted, what follows a commit runs when the
 /// future is first polled or dropped. So a test on a paused clock never waits for another thread.
@@ -26,7 +24,7 @@ pub(crate) struct Memory {
 #[derive(Default)]
 struct State {
     heads: Heads,
-    outcomes: VecDeque<(Job, Result<Committed, CommitError>)>,
+    outcomes: VecDeque<(Job, Outcome)>,
     is_publishing: bool,
     is_closed: bool,
 }
@@ -78,7 +76,7 @@ impl State {
             // Nothing lies below it, so a deletion has nothing to hide.
             *only = Layer::from_sorted(only.rows().to_vec()).without_deletions().into();
         }
-        current.publish(Some(Snapshot { layers }.into()));
+        current.publish(Some(Snapshot { layers, base: None }.into()));
         Ok(committed)
     }
 }

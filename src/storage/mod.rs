@@ -34,13 +34,18 @@
 //! ```
 
 mod batch;
+mod disk;
 mod error;
 pub mod expiry;
 mod group;
+mod inbox;
+mod journal;
 mod key;
 mod layer;
 mod memory;
 mod open;
+mod open_error;
+mod publisher;
 mod range;
 mod reader;
 mod record;
@@ -48,12 +53,16 @@ mod row;
 mod snapshot;
 mod store;
 mod table;
+mod threads;
+mod trial;
+mod writer;
 
 pub use self::{
     batch::{Appended, Batch, Committed, MAX_BATCH_BYTES, Versioned},
     error::{CommitError, StorageError},
     key::{Key, PrefixOf},
-    open::{Config, Filing, OpenError},
+    open::{Config, Filing},
+    open_error::OpenError,
     range::{Direction, KeyRange},
     reader::Reader,
     record::{MAX_RECORD_BYTES, Old, Record, RecordError},

@@ -62,7 +62,7 @@ impl Reader<'_> {
     ) -> Result<Option<Versioned<V>>, StorageError> {
         let row_key = row_key(table.name(), key);
         self.read_row(table.name(), &row_key, |key, stored| {
-            let row = Row::new([row_key.as_slice(), stored].concat(), row_key.len());
+            let row = Row::new(&[row_key.as_slice(), stored].concat(), row_key.len());
             Ok(Versioned { value: open(table.name(), key, stored)?, row })
         })
     }
@@ -130,7 +130,7 @@ impl Reader<'_> {
             let mut row = row_key(table.name(), &decoded);
             let key_len = row.len();
             row.extend_from_slice(stored);
-            Ok((decoded, Versioned { value: open(table.name(), key, stored)?, row: Row::new(row, key_len) }))
+            Ok((decoded, Versioned { value: open(table.name(), key, stored)?, row: Row::new(&row, key_len) }))
         })
     }
 

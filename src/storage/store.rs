@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc,
@@ -16,14 +15,19 @@ use tokio::sync::oneshot;
 use super::{
     batch::{Batch, Committed, Versioned},
     error::{CommitError, StorageError},
+    inbox::Submitted,
     key::{Key, PrefixOf},
-    memory::{Job, Memory},
-    open::{Config, OpenError},
+    memory::Memory,
+    open::Config,
+    open_error::OpenError,
+    publisher,
     range::{Direction, KeyRange},
     reader::Reader,
     record::Record,
     snapshot::{Current, Snapshot},
     table::{Log, Table},
+    threads::Threads,
+    writer::Health,
 };
 
 /// The one way to what is stored. Clones share it.
@@ -33,9 +37,14 @@ pub struct Store {
 }
 
 struct Shared {
-    current: Current,
-    memory: Memory,
-    panics: AtomicU64,
+    current: Arc<Current>,
+    backend: Backend,
+    panics: Arc<AtomicU64>,
+}
+
+enum Backend {
+    Memory(Arc<Memory>),
+    Disk(Threads),
 }
 
 impl Store {
@@ -46,8 +55,7 @@ impl Store {
     /// first poll (or the drop) of this or any later commit's future, in the caller's thread.
     #[must_use]
     pub fn memory() -> Self {
-        let current = Current::new(Snapshot::default());
-        Self { shared: Arc::new(Shared { current, memory: Memory::default(), panics: AtomicU64::new(0) }) }
+        Self::new(Current::new(Snapshot::default()).into(), Backend::Memory(Arc::default()))
     }
 
     /// Opens the database in `config.dir`, or makes one where none has been.
@@ -56,7 +64,12 @@ impl Store {
     ///
     /// See [`OpenError`]. Nothing on disk has changed then.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
-        Err(OpenError::Io { path: config.dir.clone(), source: std::io::ErrorKind::Unsupported.into() })
+        let (threads, current) = Threads::start(config)?;
+        Ok(Self::new(current, Backend::Disk(threads)))
+    }
+
+    fn new(current: Arc<Current>, backend: Backend) -> Self {
+        Self { shared: Arc::new(Shared { current, backend, panics: Arc::default() }) }
     }
 
     /// One consistent state to read from.
@@ -103,32 +116,43 @@ impl Store {
         F: FnOnce(&Committed) -> T + Send + 'static,
     {
         let (answer, receiver) = oneshot::channel();
-        let shared = Arc::clone(&self.shared);
-        let job: Job = Box::new(move |outcome| {
-            let outcome = outcome.and_then(|committed| {
-                catch_unwind(AssertUnwindSafe(|| then(&committed))).map_err(|_| {
-                    shared.panics.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!("what was to happen after a commit panicked");
-                    CommitError::Unavailable
-                })
-            });
-            // A dropped future is not interested in the answer.
-            drop(answer.send(outcome));
-        });
-        self.shared.memory.submit(&self.shared.current, batch, job);
-        Commit { receiver, shared: Arc::clone(&self.shared) }
+        let job = publisher::job(then, answer, Arc::clone(&self.shared.panics));
+        let memory = match &self.shared.backend {
+            Backend::Memory(memory) => {
+                memory.submit(&self.shared.current, batch, job);
+                Some(Arc::clone(memory))
+            }
+            Backend::Disk(threads) => {
+                threads.submit(Submitted { batch, job });
+                None
+            }
+        };
+        Commit { receiver, memory }
     }
 
     /// Commits what has been submitted, runs what follows it, and closes the file. Later commits and reads are answered
     /// with `Unavailable`.
-    #[expect(clippy::unused_async, reason = "the backend on disk waits for its threads")]
     pub async fn close(&self) {
-        self.shared.memory.close(&self.shared.current);
+        match &self.shared.backend {
+            Backend::Memory(memory) => memory.close(&self.shared.current),
+            Backend::Disk(threads) => threads.close().await,
+        }
     }
 
     /// Resolves when the database has failed and the process should end (exit code 74); never otherwise.
     pub fn failed(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
-        std::future::pending()
+        let health = match &self.shared.backend {
+            Backend::Memory(_) => None,
+            Backend::Disk(threads) => Some(threads.health()),
+        };
+        async move {
+            if let Some(mut health) = health
+                && health.wait_for(|health| *health == Health::Failed).await.is_ok()
+            {
+                return;
+            }
+            std::future::pending::<()>().await;
+        }
     }
 
     /// How many of the calls that follow a commit have panicked since the store was opened.
@@ -255,20 +279,29 @@ impl std::fmt::Debug for Store {
 /// Waits for the outcome of one batch.
 struct Commit<T> {
     receiver: oneshot::Receiver<Result<T, CommitError>>,
-    shared: Arc<Shared>,
+    /// A store in memory has no thread that calls what follows a commit.
+    memory: Option<Arc<Memory>>,
+}
+
+impl<T> Commit<T> {
+    fn publish(&self) {
+        if let Some(memory) = &self.memory {
+            memory.publish();
+        }
+    }
 }
 
 impl<T> Future for Commit<T> {
     type Output = Result<T, CommitError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.shared.memory.publish();
+        self.publish();
         Pin::new(&mut self.receiver).poll(cx).map(|answer| answer.unwrap_or(Err(CommitError::Unavailable)))
     }
 }
 
 impl<T> Drop for Commit<T> {
     fn drop(&mut self) {
-        self.shared.memory.publish();
+        self.publish();
     }
 }
