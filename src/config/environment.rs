@@ -31,7 +31,8 @@ impl Environment {
     pub(super) fn read(own: impl IntoIterator<Item = (OsString, OsString)>, dir: &Path) -> Result<Self, ConfigError> {
         let mut variables = BTreeMap::new();
         let path = dir.join(".env");
-        if path.exists() {
+        // A directory of this name is somebody's Python environment.
+        if path.exists() && !path.is_dir() {
             for dotenv::Variable { name, value, line } in dotenv::parse(&file::read_text(&path)?) {
                 let place = Place::DotEnv { path: path.clone(), line, name: name.clone() };
                 variables.insert(name, (value, place));
