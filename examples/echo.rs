@@ -199,6 +199,12 @@ fn say(namespace: &Namespace, event: &Event<'_>) -> Outcome {
     }
 }
 
+/// The auth object of a CONNECT packet.
+#[derive(Deserialize)]
+struct Auth {
+    token: String,
+}
+
 /// Lets everybody in, or those with a token, and greets with the auth object.
 struct Gate {
     jwt_secret: Option<String>,
@@ -207,21 +213,15 @@ struct Gate {
 impl Gate {
     fn check(&self, request: &ConnectRequest) -> Result<(), ConnectError> {
         let Some(secret) = &self.jwt_secret else { return Ok(()) };
-        #[derive(Deserialize)]
-        struct Auth {
-            token: String,
-        }
         let refused = |message: &str| ConnectError { message: format!("Unauthorized - {message}"), data: None };
-        let token = match &request.auth {
-            Some(auth) => decode_json::<Auth>(auth).ok().map(|auth| auth.token),
-            None => {
-                let namespace_query = request.query.as_deref().into_iter();
-                let queries = namespace_query.chain([&*request.handshake.query]);
-                queries
-                    .flat_map(|query| form_urlencoded::parse(query.as_bytes()))
-                    .find(|(name, _)| name == "token")
-                    .map(|(_, value)| value.into_owned())
-            }
+        let token = if let Some(auth) = &request.auth {
+            decode_json::<Auth>(auth).ok().map(|auth| auth.token)
+        } else {
+            let queries = request.query.as_deref().into_iter().chain([&*request.handshake.query]);
+            queries
+                .flat_map(|query| form_urlencoded::parse(query.as_bytes()))
+                .find(|(name, _)| name == "token")
+                .map(|(_, value)| value.into_owned())
         };
         let token = token.ok_or_else(|| refused("No token"))?;
         let key = jsonwebtoken::DecodingKey::from_secret(secret.as_bytes());

@@ -52,7 +52,6 @@ fn is_loopback(origin: &str) -> bool {
 }
 
 /// Answers preflights and marks answers for allowed origins. With credentials, the origin is named and never `*`.
-#[must_use]
 pub fn cors(origins: Origins) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin: &HeaderValue, _| {

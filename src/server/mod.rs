@@ -84,7 +84,6 @@ struct Shared {
 
 impl Server {
     /// A server without namespaces.
-    #[must_use]
     pub fn builder(limits: Limits) -> Builder {
         Builder { routes: HashMap::new(), limits }
     }

@@ -36,13 +36,11 @@ impl Namespace {
     }
 
     /// Starts a broadcast to the members of `room`.
-    #[must_use]
     pub fn to<'a>(&'a self, room: &'a str) -> Broadcast<'a> {
         Broadcast::new(self).to(room)
     }
 
     /// Starts a broadcast to all sockets of the namespace.
-    #[must_use]
     pub fn all(&self) -> Broadcast<'_> {
         Broadcast::new(self)
     }

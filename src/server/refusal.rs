@@ -7,7 +7,7 @@ use crate::{
     storage::{CommitError, StorageError},
 };
 
-/// A refused request, the same over ack, `request-failed`, CONNECT_ERROR and REST.
+/// A refused request, the same over ack, `request-failed`, `CONNECT_ERROR` and REST.
 ///
 /// Spec: contract, section 1, "Ack", and section 8.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +68,7 @@ impl Refusal {
         self.to_object(&[])
     }
 
-    /// The `data` of a CONNECT_ERROR: the code, where it is documented, and the details.
+    /// The `data` of a `CONNECT_ERROR`: the code, where it is documented, and the details.
     #[must_use]
     pub fn to_connect_data(&self) -> String {
         let mut object = self.details.clone();

@@ -38,6 +38,9 @@ pub enum AckError {
     TooMany,
 }
 
+/// Who waits for which ack. Boxed, since few sockets are ever asked for one.
+type PendingAcks = Option<Box<HashMap<u64, oneshot::Sender<Args>>>>;
+
 /// One client in one namespace, as handlers and broadcasts see it.
 pub struct Socket {
     id: SocketId,
@@ -47,8 +50,7 @@ pub struct Socket {
     connected: AtomicBool,
     rooms: Mutex<HashSet<Arc<str>>>,
     next_ack: AtomicU64,
-    /// Boxed, since few sockets are ever asked for an ack.
-    acks: Mutex<Option<Box<HashMap<u64, oneshot::Sender<Args>>>>>,
+    acks: Mutex<PendingAcks>,
 }
 
 impl Socket {
@@ -189,7 +191,7 @@ impl Socket {
         }
     }
 
-    fn acks(&self) -> MutexGuard<'_, Option<Box<HashMap<u64, oneshot::Sender<Args>>>>> {
+    fn acks(&self) -> MutexGuard<'_, PendingAcks> {
         self.acks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

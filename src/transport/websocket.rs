@@ -287,7 +287,7 @@ mod tests {
         match payload.len() {
             short @ 0..126 => frame.push(0x80 | u8::try_from(short).expect("below 126")),
             long => {
-                frame.push(0x80 | 126);
+                frame.push(0x80 | 0x7e);
                 frame.extend_from_slice(&u16::try_from(long).expect("test payloads are short").to_be_bytes());
             }
         }
@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn a_length_over_the_limit_is_refused_before_its_payload_arrives() {
         for length in [LIMIT as u64 + 1, 1 << 40, 1 << 63, u64::MAX] {
-            let mut header = vec![0x82, 0x80 | 127];
+            let mut header = vec![0x82, 0x80 | 0x7f];
             header.extend_from_slice(&length.to_be_bytes());
             header.extend_from_slice(&[0; 4]);
             assert_eq!(read_all(&mut FrameReader::default(), header), Err(FrameError::TooLarge));

@@ -63,15 +63,15 @@ impl<'a> Credentials<'a> {
     pub(super) fn token(&self, config: &Config, origins: &Origins) -> Option<String> {
         let bearer = || self.bearer().map(str::to_owned);
         let rest = || {
-            self.from_auth()
-                .or_else(|| config.query_token.then(|| self.from_queries()).flatten())
+            self.in_auth()
+                .or_else(|| config.query_token.then(|| self.in_queries()).flatten())
                 .or_else(bearer)
-                .or_else(|| config.cookie_token.then(|| self.from_cookie(origins)).flatten())
+                .or_else(|| config.cookie_token.then(|| self.in_cookie(origins)).flatten())
         };
         if self.header_first { bearer().or_else(rest) } else { rest() }
     }
 
-    fn from_auth(&self) -> Option<String> {
+    fn in_auth(&self) -> Option<String> {
         #[derive(Deserialize)]
         struct Auth {
             token: String,
@@ -82,7 +82,7 @@ impl<'a> Credentials<'a> {
         (!token.is_empty()).then(|| token.to_owned())
     }
 
-    fn from_queries(&self) -> Option<String> {
+    fn in_queries(&self) -> Option<String> {
         let queries = self.queries.iter().flatten();
         let mut pairs = queries.flat_map(|query| form_urlencoded::parse(query.as_bytes()));
         pairs.find(|(name, value)| name == "token" && !value.is_empty()).map(|(_, value)| value.into_owned())
@@ -93,7 +93,7 @@ impl<'a> Credentials<'a> {
         (scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty()).then(|| token.trim())
     }
 
-    fn from_cookie(&self, origins: &Origins) -> Option<String> {
+    fn in_cookie(&self, origins: &Origins) -> Option<String> {
         if !cookie_counts(self.origin, self.fetch_site, origins) {
             return None;
         }

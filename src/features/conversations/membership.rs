@@ -2,7 +2,7 @@
 
 use super::{
     Conversations, Joined, Kind, Left, Updated,
-    conversations::{MAX_MEMBERS, check_name, not_a_group},
+    directory::{MAX_MEMBERS, check_name, draft_member, not_a_group},
     store::{CONVERSATIONS, ConversationRecord, MEMBERS, MEMBERSHIPS, MemberRecord, MembershipRecord},
 };
 use crate::{
@@ -173,7 +173,7 @@ impl Conversations {
         batch.put(&CONVERSATIONS, &id, &record);
         self.users.ensure(&mut batch, &change.added)?;
         for member in &change.added {
-            self.draft_member(&mut batch, id, member, MembershipRecord { kind: Kind::Group, other: None }, false);
+            draft_member(&mut batch, id, member, &MembershipRecord { kind: Kind::Group, other: None }, false);
         }
         for member in &change.removed {
             batch.delete(&MEMBERS, &(id, member.clone()));

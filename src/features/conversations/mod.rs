@@ -5,7 +5,7 @@
 //!
 //! Spec: feature document, "Conversation Rooms"; contract, sections 3 and 7.
 
-mod conversations;
+mod directory;
 pub mod events;
 mod membership;
 mod rest;
@@ -15,7 +15,7 @@ mod store;
 
 pub(crate) use self::store::{Change, ChangeRecord, LOG};
 pub use self::{
-    conversations::{Access, Conversations},
+    directory::{Access, Conversations},
     events::{ConversationView, Joined, Left, Updated},
     rest::routes as rest_routes,
     rooms::Rooms,

@@ -33,7 +33,7 @@ pub fn routes(conversations: Arc<Conversations>) -> Router {
 }
 
 #[derive(Deserialize)]
-struct Page {
+struct Range {
     #[serde(default)]
     page: Option<usize>,
     #[serde(default)]
@@ -65,10 +65,10 @@ struct Members {
 async fn list(
     State(conversations): State<Arc<Conversations>>,
     Caller(caller): Caller,
-    Query(page): Query<Page>,
+    Query(range): Query<Range>,
 ) -> Result<Json<Vec<ConversationView>>, Refusal> {
-    let limit = page.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
-    let skip = page.page.unwrap_or(1).saturating_sub(1).saturating_mul(limit);
+    let limit = range.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
+    let skip = range.page.unwrap_or(1).saturating_sub(1).saturating_mul(limit);
     conversations.list(&caller.user, skip, limit).map(Json)
 }
 

@@ -26,7 +26,7 @@ pub fn routes(routes: Routes, conversations: &Arc<Conversations>) -> Routes {
         .on::<RemoveMembers, _, _>(move |socket, event| remove(Arc::clone(&remove_in), socket, event))
         .on::<LeaveConversation, _, _>(move |socket, event| leave(Arc::clone(&leave_in), socket, event))
         .on::<RenameConversation, _, _>(move |socket, event| rename(Arc::clone(&rename_in), socket, event))
-        .on::<JoinConversation, _, _>(move |socket, event| join(Arc::clone(&join_in), socket, event))
+        .on::<JoinConversation, _, _>(move |socket, event| std::future::ready(join(&join_in, &socket, &event)))
 }
 
 /// Handles `conversation:create`.
@@ -89,16 +89,12 @@ async fn rename(
 }
 
 /// Handles `join-conversation`.
-async fn join(
-    conversations: Arc<Conversations>,
-    socket: Arc<Socket>,
-    event: JoinConversation,
-) -> Result<Empty, Refusal> {
-    let user = &SignedIn::of(&socket)?.user;
+fn join(conversations: &Conversations, socket: &Arc<Socket>, event: &JoinConversation) -> Result<Empty, Refusal> {
+    let user = &SignedIn::of(socket)?.user;
     let conversation = event.conversation_id;
     conversations.access(user, conversation)?;
-    rooms::join_conversations(&socket, &[conversation]);
+    rooms::join_conversations(socket, &[conversation]);
     // Whoever was removed between the check and the join must not stay.
-    conversations.access(user, conversation).inspect_err(|_| rooms::leave_conversations(&socket, &[conversation]))?;
+    conversations.access(user, conversation).inspect_err(|_| rooms::leave_conversations(socket, &[conversation]))?;
     Ok(Empty {})
 }

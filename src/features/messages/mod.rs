@@ -10,8 +10,8 @@ mod config;
 mod draft;
 pub mod events;
 mod expiry;
-mod messages;
 mod rest;
+mod rules;
 mod socket;
 mod store;
 mod view;
@@ -21,8 +21,8 @@ pub use self::{
     config::Config,
     draft::Draft,
     events::{Deleted, MessageNew, Updated},
-    messages::{Messages, Sent},
     rest::routes as rest_routes,
+    rules::{HistoryRange, Messages, Sent},
     socket::routes as socket_routes,
     store::{Kind, Media},
     view::{Authors, MessageView},

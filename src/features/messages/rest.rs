@@ -11,7 +11,7 @@ use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Draft, MessageView, Messages, messages::HistoryRange};
+use super::{Draft, HistoryRange, MessageView, Messages};
 use crate::{
     features::auth::Caller,
     ids::MessageId,
@@ -34,7 +34,7 @@ pub fn routes(messages: Arc<Messages>) -> Router {
 }
 
 #[derive(Deserialize)]
-struct Page {
+struct Range {
     page: Option<usize>,
     limit: Option<usize>,
     before: Option<u64>,
@@ -64,20 +64,20 @@ async fn history(
     State(messages): State<Arc<Messages>>,
     Caller(caller): Caller,
     Path(id): Path<String>,
-    Query(page): Query<Page>,
+    Query(range): Query<Range>,
 ) -> Result<Json<Value>, Refusal> {
     let id = id.parse().map_err(|_| Refusal::not_found("conversation"))?;
-    let limit = page.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
-    let number = page.page.unwrap_or(1).max(1);
+    let limit = range.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
+    let number = range.page.unwrap_or(1).max(1);
     let skip = (number - 1).saturating_mul(limit);
     if skip > MAX_SKIP {
         return Err(Refusal::too_long("page", MAX_SKIP / limit, "pages; go on with before=SEQ"));
     }
-    let range = match page.after {
+    let wanted = match range.after {
         Some(seq) => HistoryRange::After(seq),
-        None => HistoryRange::Before { seq: page.before, skip },
+        None => HistoryRange::Before { seq: range.before, skip },
     };
-    let messages = messages.history(&caller.user, id, range, limit)?;
+    let messages = messages.history(&caller.user, id, wanted, limit)?;
     Ok(Json(json!({"messages": messages, "page": number, "limit": limit})))
 }
 

@@ -29,7 +29,7 @@ const CHUNK: usize = 16;
 /// Log entries looked at for one page, those passed over included; beyond, the page ends and another follows.
 const MAX_SCANNED: usize = 5000;
 /// Dates are taken before the store decides the order, so neighbours in the log may be this far out of order.
-const DATE_SLACK: Duration = Duration::from_secs(60);
+const DATE_SLACK: Duration = Duration::from_mins(1);
 /// What a message costs on the wire beside its text.
 const MESSAGE_OVERHEAD_BYTES: usize = 700;
 
@@ -90,15 +90,15 @@ impl Recovery {
             None => self.conversations.of_user(user)?,
         };
         let limit = request.limit.unwrap_or(self.config.max_page).clamp(1, self.config.max_page);
-        let resumed = request.cursor.as_deref().map(PageCursor::decode).transpose()?;
-        let by_date = resumed.as_ref().map_or(request.cursors.is_none(), |resumed| resumed.by_date);
+        let earlier = request.cursor.as_deref().map(PageCursor::decode).transpose()?;
+        let by_date = earlier.as_ref().map_or(request.cursors.is_none(), |earlier| earlier.by_date);
         let date = request.last_sync_date.filter(|_| by_date);
         let filter = date.map_or(Filter::Everything, |date| Filter::Since { date, user });
         let reader = self.store.read()?;
         let mut sources = Vec::with_capacity(conversations.len());
         for id in conversations {
-            let cursor = match (&resumed, &request.cursors, date) {
-                (Some(resumed), _, _) => resumed.cursors.get(&id).copied().unwrap_or(0),
+            let cursor = match (&earlier, &request.cursors, date) {
+                (Some(earlier), _, _) => earlier.cursors.get(&id).copied().unwrap_or(0),
                 (None, Some(cursors), _) => check_cursor(&reader, id, cursors.get(&id).copied().unwrap_or(0))?,
                 (None, None, Some(date)) => seq_before(&reader, id, date)?,
                 (None, None, None) => 0,
@@ -152,8 +152,8 @@ impl Recovery {
         conversation_id: Option<ConversationId>,
     ) -> Result<MissedMessages, Refusal> {
         let records = page.messages.iter().map(|(_, record)| record);
-        let changed = page.changes.iter().map(|(_, _, record)| record);
-        let authors = self.users.profiles(records.chain(changed).map(|record| &record.sender))?;
+        let edited = page.changes.iter().map(|(_, _, record)| record);
+        let authors = self.users.profiles(records.chain(edited).map(|record| &record.sender))?;
         let messages: Vec<MessageView> =
             page.messages.into_iter().map(|(id, record)| MessageView::by_author(id, record, &authors)).collect();
         let changes = page.changes.into_iter().filter_map(|(change_seq, entry, record)| {

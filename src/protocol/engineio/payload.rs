@@ -52,9 +52,8 @@ impl<'a> Packets<'a> {
     #[must_use]
     pub fn remaining(&self) -> Option<&'a [u8]> {
         match self.rest {
-            Rest::Separated(text) => Some(text.as_bytes()),
             Rest::Lengths("") | Rest::Binary([]) | Rest::Failed(_) | Rest::Done => None,
-            Rest::Lengths(text) => Some(text.as_bytes()),
+            Rest::Separated(text) | Rest::Lengths(text) => Some(text.as_bytes()),
             Rest::Binary(body) => Some(body),
         }
     }

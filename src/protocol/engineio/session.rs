@@ -263,7 +263,7 @@ impl Session {
 
 /// `now` moved ahead; an interval too long to represent never comes due.
 fn later(now: Instant, interval: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    const FAR: Duration = Duration::from_hours(100 * 365 * 24);
     now.checked_add(interval.min(FAR)).unwrap_or(now)
 }
 
@@ -273,7 +273,7 @@ mod tests {
 
     const TIMING: Timing = Timing {
         ping_interval: Duration::from_secs(25),
-        ping_timeout: Duration::from_secs(60),
+        ping_timeout: Duration::from_mins(1),
         upgrade_timeout: Duration::from_secs(10),
     };
 

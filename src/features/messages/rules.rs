@@ -158,9 +158,8 @@ impl Messages {
             Some(found) if found.value.deleted.is_none() => {
                 let sender = found.value.sender.clone();
                 match self.store_deletion(&sender, id, &found).await {
-                    Ok(()) => Ok(()),
-                    // It was edited at this moment; the next sweep takes it.
-                    Err(CommitError::Conflict) => Ok(()),
+                    // After a conflict it was edited at this moment; the next sweep takes it.
+                    Ok(()) | Err(CommitError::Conflict) => Ok(()),
                     Err(error) => Err(error.into()),
                 }
             }

@@ -119,18 +119,18 @@ impl Conversations {
         batch.put(&DIRECT, &pair, &DirectRecord { conversation: id });
         self.users.ensure(&mut batch, std::slice::from_ref(other))?;
         self.check_room_for_more(&[user.clone(), other.clone()])?;
-        let record = self.draft(&mut batch, id, Kind::Direct, user, None);
+        draft(&mut batch, id, Kind::Direct, user, None);
         for (member, other) in [(user, other), (other, user)] {
-            self.draft_member(
+            draft_member(
                 &mut batch,
                 id,
                 member,
-                MembershipRecord { kind: Kind::Direct, other: Some(other.clone()) },
+                &MembershipRecord { kind: Kind::Direct, other: Some(other.clone()) },
                 false,
             );
         }
         let members = [user.clone(), other.clone()];
-        match self.create(batch, id, record, members.to_vec()).await {
+        match self.create(batch, id, members.to_vec()).await {
             // Both sides wrote to each other at the same moment: the other one's conversation is the one.
             Err(CommitError::Conflict) => {
                 let known = self.store.get(&DIRECT, &pair)?;
@@ -164,17 +164,11 @@ impl Conversations {
         let id = ConversationId::fresh();
         let mut batch = Batch::new();
         self.users.ensure(&mut batch, &everybody)?;
-        let record = self.draft(&mut batch, id, Kind::Group, user, name);
+        draft(&mut batch, id, Kind::Group, user, name);
         for member in &everybody {
-            self.draft_member(
-                &mut batch,
-                id,
-                member,
-                MembershipRecord { kind: Kind::Group, other: None },
-                member == user,
-            );
+            draft_member(&mut batch, id, member, &MembershipRecord { kind: Kind::Group, other: None }, member == user);
         }
-        self.create(batch, id, record, everybody).await?;
+        self.create(batch, id, everybody).await?;
         Ok(id)
     }
 
@@ -282,45 +276,13 @@ impl Conversations {
         Ok(())
     }
 
-    pub(super) fn draft_member(
-        &self,
-        batch: &mut Batch,
-        id: ConversationId,
-        user: &UserId,
-        membership: MembershipRecord,
-        admin: bool,
-    ) {
-        batch.put(&MEMBERS, &(id, user.clone()), &MemberRecord { admin, joined_at: Timestamp::now() });
-        batch.put(&MEMBERSHIPS, &(user.clone(), id), &membership);
-    }
-
-    fn draft(
-        &self,
-        batch: &mut Batch,
-        id: ConversationId,
-        kind: Kind,
-        user: &UserId,
-        name: Option<String>,
-    ) -> ConversationRecord {
-        let record =
-            ConversationRecord { kind, name, created_by: user.clone(), created_at: Timestamp::now(), revision: 1 };
-        batch.put(&CONVERSATIONS, &id, &record);
-        record
-    }
-
-    async fn create(
-        &self,
-        batch: Batch,
-        id: ConversationId,
-        record: ConversationRecord,
-        members: Vec<UserId>,
-    ) -> Result<(), CommitError> {
+    async fn create(&self, batch: Batch, id: ConversationId, members: Vec<UserId>) -> Result<(), CommitError> {
         let this = self.clone();
         let created = self.store.commit_then(batch, move |_| {
             this.move_in(id, &members);
             match this.view(id) {
                 Ok(conversation) => this.rooms.emit_to_conversation(id, &Joined { conversation }),
-                Err(error) => tracing::error!(%error, conversation = %id, kind = ?record.kind, "members were not told"),
+                Err(error) => tracing::error!(%error, conversation = %id, "members were not told"),
             }
         });
         created.await
@@ -332,6 +294,25 @@ impl Conversations {
         #[expect(clippy::indexing_slicing, reason = "the index was taken modulo the length")]
         &self.epochs.counters[index]
     }
+}
+
+/// Adds a new conversation to `batch`.
+fn draft(batch: &mut Batch, id: ConversationId, kind: Kind, user: &UserId, name: Option<String>) {
+    let created_at = Timestamp::now();
+    let record = ConversationRecord { kind, name, created_by: user.clone(), created_at, revision: 1 };
+    batch.put(&CONVERSATIONS, &id, &record);
+}
+
+/// Adds a new member to `batch`, in both directions.
+pub(super) fn draft_member(
+    batch: &mut Batch,
+    id: ConversationId,
+    user: &UserId,
+    membership: &MembershipRecord,
+    admin: bool,
+) {
+    batch.put(&MEMBERS, &(id, user.clone()), &MemberRecord { admin, joined_at: Timestamp::now() });
+    batch.put(&MEMBERSHIPS, &(user.clone(), id), membership);
 }
 
 /// A name without surrounding blanks, 1 to 100 characters.
