@@ -142,6 +142,10 @@ pub fn decode_json<T: DeserializeOwned>(json: &str) -> Result<T, Refusal> {
     if !json.trim_start().starts_with('{') {
         return Err(Refusal::invalid("payload", "expected an object"));
     }
+    // Following the path costs as much again as reading, so it is followed only once something is wrong.
+    if let Ok(payload) = serde_json::from_str(json) {
+        return Ok(payload);
+    }
     let mut deserializer = serde_json::Deserializer::from_str(json);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();

@@ -8,6 +8,8 @@ use std::{
     },
 };
 
+use dashmap::DashMap;
+
 use super::{
     ConversationView, Joined, Kind, LOG, Rooms, rooms,
     store::{
@@ -29,8 +31,11 @@ pub(super) const MAX_MEMBERS: usize = 2000;
 pub(super) const MAX_CONVERSATIONS: usize = 5000;
 /// Characters of a group's name.
 const MAX_NAME_CHARS: usize = 100;
-/// Counters that tell connecting sockets of membership changes; users share them by hash.
+/// Counters that tell connecting sockets and the cache of membership changes; users share them by hash.
 const EPOCHS: usize = 256;
+
+/// Memberships kept in memory; at more, all are forgotten and read again.
+const MAX_CACHED: usize = 100_000;
 
 /// What a member of a conversation may rely on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +53,8 @@ pub struct Conversations {
     pub(super) users: Users,
     pub(super) rooms: Rooms,
     epochs: Arc<Epochs>,
+    /// Memberships that were looked up, each with the epoch of its user before the reading: it counts while that has not changed.
+    cached: Arc<DashMap<(UserId, ConversationId), (u64, Access)>>,
 }
 
 struct Epochs {
@@ -60,7 +67,13 @@ impl Conversations {
     #[must_use]
     pub fn new(store: Store, users: Users, rooms: Rooms) -> Self {
         let counters = std::array::from_fn(|_| AtomicU64::new(0));
-        Self { store, users, rooms, epochs: Arc::new(Epochs { hasher: RandomState::new(), counters }) }
+        Self {
+            store,
+            users,
+            rooms,
+            epochs: Arc::new(Epochs { hasher: RandomState::new(), counters }),
+            cached: Arc::default(),
+        }
     }
 
     /// The rooms in which members are reached.
@@ -75,9 +88,21 @@ impl Conversations {
     ///
     /// `not_found` for everybody else, whether the conversation exists or not.
     pub fn access(&self, user: &UserId, conversation: ConversationId) -> Result<Access, Refusal> {
-        let membership = self.store.get(&MEMBERSHIPS, &(user.clone(), conversation))?;
+        let key = (user.clone(), conversation);
+        let epoch = self.epoch(user).load(Ordering::SeqCst);
+        if let Some(cached) = self.cached.get(&key)
+            && cached.0 == epoch
+        {
+            return Ok(cached.1.clone());
+        }
+        let membership = self.store.get(&MEMBERSHIPS, &key)?;
         let membership = membership.ok_or_else(|| Refusal::not_found("conversation"))?;
-        Ok(Access { kind: membership.kind, other: membership.other })
+        let access = Access { kind: membership.kind, other: membership.other };
+        if self.cached.len() >= MAX_CACHED {
+            self.cached.clear();
+        }
+        self.cached.insert(key, (epoch, access.clone()));
+        Ok(access)
     }
 
     /// True when `user` is an admin of a group.

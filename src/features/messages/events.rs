@@ -1,6 +1,7 @@
 //! The events of messages.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{Draft, MessageView};
 use crate::{
@@ -36,7 +37,7 @@ pub struct SentAck {
     /// Its place in the conversation's log.
     pub seq: u64,
     /// The message.
-    pub message: MessageView,
+    pub message: Box<RawValue>,
     /// True when this client key had been used for it before.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub duplicate: bool,
@@ -88,18 +89,25 @@ pub struct DeletedAck {
     pub message_id: MessageId,
 }
 
-/// A message was sent; to everybody in the conversation, the sender too.
+/// A message was sent; to everybody in the conversation, the sender too. The message object and `changeSeq`, the number of this
+/// change in the conversation's log: what a client keeps as its cursor.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct MessageNew<'a> {
-    /// The message.
-    #[serde(flatten)]
-    pub message: &'a MessageView,
-    /// The number of this change in the conversation's log: what a client keeps as its cursor.
-    pub change_seq: u64,
+#[serde(transparent)]
+pub struct MessageNew(Box<RawValue>);
+
+impl MessageNew {
+    /// The event for a message that is written as JSON already: the same text goes into the sender's ack.
+    ///
+    /// # Errors
+    ///
+    /// When `message` is no object.
+    pub(crate) fn new(message: &str, change_seq: u64) -> serde_json::Result<Self> {
+        let open = message.strip_suffix('}').unwrap_or(message);
+        RawValue::from_string(format!(r#"{open},"changeSeq":{change_seq}}}"#)).map(Self)
+    }
 }
 
-impl ServerEvent for MessageNew<'_> {
+impl ServerEvent for MessageNew {
     const NAME: &'static str = "message:new";
 }
 

@@ -9,7 +9,7 @@ use axum::{
 };
 use hyper::StatusCode;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 use super::{Draft, HistoryRange, MessageView, Messages};
 use crate::{
@@ -53,7 +53,7 @@ async fn send(
     State(messages): State<Arc<Messages>>,
     Caller(caller): Caller,
     Payload(draft): Payload<Draft>,
-) -> Result<(StatusCode, Json<MessageView>), Refusal> {
+) -> Result<(StatusCode, Json<Box<RawValue>>), Refusal> {
     let sent = messages.send(&caller, draft, false).await?;
     let status = if sent.duplicate { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(sent.message)))

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
+
 use super::{
     Authors, Config, Deleted, Draft, MESSAGES, MessageNew, MessageRecord, MessageView, Updated,
     draft::check_content,
@@ -27,10 +29,21 @@ const ATTEMPTS: usize = 8;
 /// A message that is stored.
 #[derive(Debug)]
 pub struct Sent {
-    /// The message.
-    pub message: MessageView,
+    /// Its id.
+    pub id: MessageId,
+    /// Its place in the conversation's log.
+    pub seq: u64,
+    /// The message as JSON, written once for the ack and the event.
+    pub message: Box<RawValue>,
     /// True when the same client key had been used for it before.
     pub duplicate: bool,
+}
+
+impl Sent {
+    fn new(message: &MessageView, duplicate: bool) -> serde_json::Result<Self> {
+        let json = serde_json::value::to_raw_value(message)?;
+        Ok(Self { id: message.id, seq: message.seq, message: json, duplicate })
+    }
 }
 
 /// The messages.
@@ -60,7 +73,7 @@ impl Messages {
         let (conversation, access) = self.destination(&from.user, &draft).await?;
         self.check_reply(&draft, conversation)?;
         let id = MessageId::fresh();
-        let fingerprint = draft.fingerprint();
+        let fingerprint = if draft.client_id.is_some() { draft.fingerprint() } else { 0 };
         let record = record(from, conversation, access, draft);
         let mut batch = Batch::new();
         let key = record.client_id.clone().map(|client_id| (from.user.clone(), client_id));
@@ -79,12 +92,13 @@ impl Messages {
         let conversations = Arc::clone(&self.conversations);
         let stored = self.store.commit_then(batch, move |committed| {
             message.seq = committed.seq(appended);
-            let event = MessageNew { message: &message, change_seq: message.seq };
+            let sent = Sent::new(&message, false)?;
+            let event = MessageNew::new(sent.message.get(), sent.seq)?;
             conversations.rooms().emit_to_conversation(conversation, &event);
-            message
+            Ok(sent)
         });
         match (stored.await, key) {
-            (Ok(message), _) => Ok(Sent { message, duplicate: false }),
+            (Ok(sent), _) => sent.map_err(|error| unwritable(&error)),
             (Err(CommitError::Conflict), Some(key)) => self.repeated(&key, fingerprint),
             (Err(error), _) => Err(error.into()),
         }
@@ -264,7 +278,7 @@ impl Messages {
             return Err(Refusal::new(ErrorCode::Conflict, message).with("id", known.message.to_string()));
         }
         let message = self.load(&[known.message])?.pop().ok_or_else(|| Refusal::not_found("message"))?;
-        Ok(Sent { message, duplicate: true })
+        Sent::new(&message, true).map_err(|error| unwritable(&error))
     }
 
     fn store_edit(
@@ -335,6 +349,12 @@ fn sent_message(entry: &ChangeRecord) -> Option<MessageId> {
         Change::New(id) => Some(*id),
         Change::Edited(_) | Change::Deleted { .. } => None,
     }
+}
+
+/// A message that is stored but cannot be shown. Its types rule that out.
+fn unwritable(error: &serde_json::Error) -> Refusal {
+    tracing::error!(%error, "a message could not be written as JSON");
+    Refusal::new(ErrorCode::Internal, "the message is stored but cannot be shown")
 }
 
 /// What stays of a deleted message: that it was there, where, and whose it was.

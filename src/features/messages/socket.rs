@@ -25,8 +25,8 @@ pub fn routes(routes: Routes, messages: &Arc<Messages>) -> Routes {
 
 /// Handles `message:send` and `send-message`.
 async fn send(messages: Arc<Messages>, socket: Arc<Socket>, draft: Draft, legacy: bool) -> Result<SentAck, Refusal> {
-    let Sent { message, duplicate } = messages.send(SignedIn::of(&socket)?, draft, legacy).await?;
-    Ok(SentAck { id: message.id, seq: message.seq, message, duplicate })
+    let Sent { id, seq, message, duplicate } = messages.send(SignedIn::of(&socket)?, draft, legacy).await?;
+    Ok(SentAck { id, seq, message, duplicate })
 }
 
 /// Handles `message:edit`.
