@@ -141,19 +141,23 @@ macro_rules! server_made_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write_hex(&self.0, f)
+                f.write_str(as_text(&to_hex(self.0)))
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write_hex(&self.0, f)
+                fmt::Display::fmt(self, f)
             }
         }
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+                if serializer.is_human_readable() {
+                    serializer.serialize_str(as_text(&to_hex(self.0)))
+                } else {
+                    self.0.serialize(serializer)
+                }
             }
         }
 
@@ -202,8 +206,18 @@ fn hex_digit(c: u8) -> Result<u8, IdError> {
     }
 }
 
-fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+/// 24 lower-case digits. A message shows half a dozen ids, which is why this does not go through `format!`.
+fn to_hex(bytes: [u8; 12]) -> [u8; 24] {
+    let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
+    let mut text = [0; 24];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    }
+    text
+}
+
+fn as_text(digits: &[u8; 24]) -> &str {
+    std::str::from_utf8(digits).unwrap_or_default()
 }
 
 /// An unguessable Engine.IO session id: 15 random bytes in base64url, 20 characters.

@@ -25,6 +25,11 @@ impl Rooms {
         self.emit(&conversation_room(conversation), event);
     }
 
+    /// The same with an event that is written as JSON already.
+    pub fn emit_json_to_conversation<E: ServerEvent>(&self, conversation: ConversationId, json: &str) {
+        self.emit_json(&conversation_room(conversation), E::NAME, json);
+    }
+
     /// Sends an event to all sockets of a user.
     pub fn emit_to_user<E: ServerEvent>(&self, user: &UserId, event: &E) {
         self.emit(&user_room(user), event);
@@ -47,13 +52,15 @@ impl Rooms {
     }
 
     fn emit<E: ServerEvent>(&self, room: &str, event: &E) {
-        let mut json = None;
-        for namespace in self.namespaces.iter().filter(|namespace| namespace.has_room(room)) {
-            let json = json.get_or_insert_with(|| serde_json::to_string(event));
-            match json {
-                Ok(json) => namespace.to(room).emit_raw(E::NAME, &[json], &[]),
-                Err(error) => tracing::error!(%error, event = E::NAME, "an event could not be written as JSON"),
-            }
+        match serde_json::to_string(event) {
+            Ok(json) => self.emit_json(room, E::NAME, &json),
+            Err(error) => tracing::error!(%error, event = E::NAME, "an event could not be written as JSON"),
+        }
+    }
+
+    fn emit_json(&self, room: &str, name: &str, json: &str) {
+        for namespace in &*self.namespaces {
+            namespace.to(room).emit_raw(name, &[json], &[]);
         }
     }
 }

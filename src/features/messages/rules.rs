@@ -93,9 +93,9 @@ impl Messages {
         let stored = self.store.commit_then(batch, move |committed| {
             message.seq = committed.seq(appended);
             let sent = Sent::new(&message, false)?;
-            let event = MessageNew::new(sent.message.get(), sent.seq)?;
-            conversations.rooms().emit_to_conversation(conversation, &event);
-            Ok(sent)
+            let event = MessageNew::json(sent.message.get(), sent.seq);
+            conversations.rooms().emit_json_to_conversation::<MessageNew>(conversation, &event);
+            Ok::<_, serde_json::Error>(sent)
         });
         match (stored.await, key) {
             (Ok(sent), _) => sent.map_err(|error| unwritable(&error)),
