@@ -15,14 +15,19 @@
 //! config app cli     settings; what starts in which order; the commands
 //! ```
 
+pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod codes;
 pub mod config;
 pub mod features;
 pub mod http;
 pub mod ids;
+pub mod protocol;
+pub mod server;
 pub mod setting;
+pub mod storage;
 pub mod telemetry;
 pub mod transport;

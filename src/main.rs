@@ -7,6 +7,11 @@ use std::{
 
 use hobnob::{app::exit::ExitError, cli};
 
+/// Memory is taken by session tasks and given back by the store's threads all day long, which the C library's allocator is slow
+/// at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Naming the module makes a missing cargo feature an error of the compiler; without it the first token would panic.
     let installed = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();

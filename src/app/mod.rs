@@ -1,18 +1,205 @@
 //! Composition root: what starts, in which order; what stops, in reverse.
+//!
+//! Start: secret, database, listener, features, then ready. Stop: no new connections, clients told, answers of what is under
+//! way sent, commits finished, database closed; within `server.shutdown_timeout_ms` in any case.
 
 pub mod exit;
 pub mod secret;
+mod service;
 
-use self::exit::{ExitCode, ExitError};
-use crate::config::Config;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use rand::RngExt as _;
+use sd_notify::NotifyState;
+use serde::Serialize;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
+use tower::ServiceBuilder;
+
+use self::{
+    exit::{ExitCode, ExitError},
+    secret::Origin,
+    service::Service,
+};
+use crate::{
+    admin::{self, Readiness},
+    cluster::{Adapter, Single},
+    config::Config,
+    features::{self, Features, auth::Keys},
+    http::{self, Origins, Stopper},
+    protocol::engineio::CloseReason,
+    server::{Limits, Server, ServerEvent},
+    storage::{self, Store},
+    transport::Transport,
+};
+
+/// Kept of the time to stop for closing the database.
+const CLOSE_RESERVE: Duration = Duration::from_secs(2);
+/// Clients come back after a restart within this time, spread at random so that they do not come all at once.
+const RECONNECT_SPREAD_MS: std::ops::Range<u64> = 500..5000;
 
 /// Runs the server until it is told to stop.
 ///
 /// # Errors
 ///
-/// When it cannot start, or did not stop cleanly.
+/// When it cannot start, or the database failed while it ran.
 pub fn run(config: Config) -> anyhow::Result<()> {
-    let Config { server, .. } = config;
-    let message = format!("this build has no server to listen on {}", server.listen);
-    Err(ExitError::new(ExitCode::Software, message).into())
+    let (secret, origin) = secret(&config)?;
+    let store = open(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(config, store, &secret, origin))
+}
+
+/// The server is going down; clients come back by themselves.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Restarting {
+    retry_after_ms: u64,
+}
+
+impl ServerEvent for Restarting {
+    const NAME: &'static str = "server:restarting";
+}
+
+async fn serve(config: Config, store: Store, secret: &[u8], origin: Option<Origin>) -> anyhow::Result<()> {
+    let listener = bind(config.server.listen).await?;
+    let address = listener.local_addr()?;
+    let stopper = Stopper::default();
+    let origins = Origins::from_setting(&config.server.client_origin, config.server.listen.ip().is_loopback());
+    let adapter: Arc<dyn Adapter> = Arc::new(Single);
+    let settings = features::Config {
+        auth: config.auth.clone(),
+        messages: config.messages.clone(),
+        missed_messages: config.missed_messages.clone(),
+    };
+    let features = Features::new(settings, &store, Keys::hs256(&[secret]), origins.clone(), &adapter);
+    let server = features.serve(Server::builder(Limits::from(&config.socketio))).build();
+    let transport = Transport::new(config.socketio.clone(), server, stopper.tracker.clone());
+    let readiness = Arc::new(Readiness::default());
+    let service = Service::new(
+        transport.clone(),
+        admin::routes(Arc::clone(&readiness)).merge(features.rest()),
+        config.server.max_body_bytes,
+        config.server.body_timeout(),
+        features.namespaces().iter().map(|namespace| Arc::clone(namespace.name())),
+    );
+    let service =
+        ServiceBuilder::new().layer(http::cors(origins)).service_fn(move |request| service.clone().answer(request));
+    stopper.tracker.spawn(http::serve(listener, config.server.clone(), service, stopper.clone()));
+    let messages = Arc::clone(&features.messages);
+    let stop = stopper.stop.clone();
+    stopper.tracker.spawn(async move { messages.run_expiry(stop).await });
+    announce(&config, address, origin.as_ref());
+    sd_notify::notify(&[NotifyState::Ready]).ok();
+    let result = wait(&store, &readiness).await;
+    stop_all(&config, &features, &transport, &stopper, &readiness).await;
+    if timeout(CLOSE_RESERVE, store.close()).await.is_err() {
+        tracing::error!("the database was not closed in time; it is whole, the next start takes a moment longer");
+    }
+    tracing::info!("stopped");
+    result
+}
+
+/// Waits until somebody wants the server to stop, or it cannot go on.
+async fn wait(store: &Store, readiness: &Readiness) -> anyhow::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
+        _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
+        () = store.failed() => {
+            readiness.set_store_failed();
+            let message = "the database cannot be written any more: look at the disk, then start again";
+            return Err(ExitError::new(ExitCode::Io, message).into());
+        }
+    }
+    Ok(())
+}
+
+async fn stop_all(
+    config: &Config,
+    features: &Features,
+    transport: &Transport<Server>,
+    stopper: &Stopper,
+    readiness: &Readiness,
+) {
+    readiness.set_stopping();
+    sd_notify::notify(&[NotifyState::Stopping]).ok();
+    stopper.stop.cancel();
+    for namespace in features.namespaces() {
+        for socket in namespace.sockets() {
+            socket.emit(&Restarting { retry_after_ms: rand::rng().random_range(RECONNECT_SPREAD_MS) });
+        }
+    }
+    transport.close_all(CloseReason::Shutdown);
+    stopper.tracker.close();
+    let patience = config.server.shutdown_timeout().saturating_sub(CLOSE_RESERVE);
+    let again = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => terminate.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = stopper.tracker.wait() => {}
+        _ = again => tracing::warn!("told to stop a second time: not waiting for clients"),
+        () = tokio::time::sleep(patience) => {
+            tracing::warn!(connections = transport.sessions(), "clients did not leave in time");
+        }
+    }
+}
+
+/// The secret that tokens are signed with, and where it comes from when it is not configured.
+fn secret(config: &Config) -> Result<(Vec<u8>, Option<Origin>), ExitError> {
+    if let Some(secret) = &config.auth.jwt_secret {
+        return Ok((secret.as_bytes().to_vec(), None));
+    }
+    let (secret, origin) = secret::load_or_create(&config.storage.dir)?;
+    Ok((secret, Some(origin)))
+}
+
+fn open(config: &Config) -> Result<Store, ExitError> {
+    let mut storage = storage::Config::new(&config.storage.dir);
+    storage.cache_bytes = config.storage.cache_bytes;
+    Store::open(&storage).map_err(|error| ExitError { code: error.exit_code(), message: error.to_string() })
+}
+
+async fn bind(listen: SocketAddr) -> Result<TcpListener, ExitError> {
+    TcpListener::bind(listen).await.map_err(|error| {
+        let what = format!("cannot listen on {listen}");
+        match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                let hint = "another program listens there: stop it, or choose another address with --listen";
+                ExitError::new(ExitCode::Unavailable, format!("{what}: {hint}"))
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                ExitError::new(ExitCode::Config, format!("{what}: this machine has no such address"))
+            }
+            _ => ExitError::from_io(ExitCode::Unavailable, &what, &error),
+        }
+    })
+}
+
+/// Tells the operator what there is and what to try next.
+fn announce(config: &Config, address: SocketAddr, origin: Option<&Origin>) {
+    tracing::info!(url = %format_args!("http://{address}"), path = %config.socketio.path, "listening");
+    tracing::info!(dir = %config.storage.dir.display(), "data");
+    match origin {
+        None => tracing::info!("tokens are checked with the configured secret"),
+        Some(Origin::Created(path)) => {
+            tracing::info!(file = %path.display(), "no JWT secret is configured: made one, for this server alone");
+        }
+        Some(Origin::Found { path, exposed: false }) => {
+            tracing::info!(file = %path.display(), "no JWT secret is configured: using the one made earlier");
+        }
+        Some(Origin::Found { path, exposed: true }) => {
+            tracing::warn!(file = %path.display(), "the JWT secret can be read by others: chmod 600 it");
+        }
+    }
+    if config.server.client_origin.is_empty() && !address.ip().is_loopback() {
+        tracing::warn!("no CLIENT_ORIGIN is configured: browsers let no page of another origin connect");
+    }
+    tracing::info!("try next: hobnob token sign --user alice");
 }

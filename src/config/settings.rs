@@ -83,11 +83,9 @@ settings! {
     "server.listen" ("PORT"): Listen,
         "Address and port to listen on; 0.0.0.0 or [::] means all interfaces. A port alone keeps the address.";
     "server.client_origin" ("CLIENT_ORIGIN"): list("origins such as https://chat.example.org without a path, or *", is_origin),
-        "Origins of the web pages that may call; * means any. Empty: only pages that this server's own address serves.";
+        "Origins of the web pages that may call; * means any. Empty: pages of this machine while listening on loopback, else none.";
     "server.header_timeout_ms": number(100, 300_000),
-        "Time for the headers of a request.";
-    "server.idle_timeout_ms": number(1_000, 3_600_000),
-        "Time that a connection may stay open between two requests.";
+        "Time for the headers of a request; a connection between two requests is closed after it, too.";
     "server.body_timeout_ms": number(100, 600_000),
         "Time for the body of a request.";
     "server.max_body_bytes": number(1_024, 100_000_000),

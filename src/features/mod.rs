@@ -1,5 +1,104 @@
-//! One room per feature.
+//! The features, each a room of its own, and how they hang together on the chat namespaces.
 
 pub mod auth;
+pub mod conversations;
 pub mod messages;
 pub mod missed_messages;
+pub mod session;
+pub mod users;
+
+use std::sync::Arc;
+
+use self::{
+    auth::{Auth, Keys},
+    conversations::{Conversations, Rooms},
+    messages::Messages,
+    missed_messages::Recovery,
+    session::ChatGate,
+    users::Users,
+};
+use crate::{
+    cluster::Adapter,
+    http::Origins,
+    server::{Builder, Namespace, Routes},
+    storage::Store,
+};
+
+/// The namespaces of the feature document.
+const ROOT: &str = "/";
+const MESSAGES: &str = "/messages";
+const NOTIFICATIONS: &str = "/notifications";
+
+/// The settings of all features.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Section `[auth]`.
+    pub auth: auth::Config,
+    /// Section `[messages]`.
+    pub messages: messages::Config,
+    /// Section `[missed_messages]`.
+    pub missed_messages: missed_messages::Config,
+}
+
+/// All features, on one store.
+pub struct Features {
+    /// Signing in.
+    pub auth: Arc<Auth>,
+    /// Conversations.
+    pub conversations: Arc<Conversations>,
+    /// Messages.
+    pub messages: Arc<Messages>,
+    /// Missed messages.
+    pub recovery: Arc<Recovery>,
+    namespaces: [Arc<Namespace>; 3],
+}
+
+impl Features {
+    /// Puts the features together.
+    #[must_use]
+    pub fn new(config: Config, store: &Store, keys: Keys, origins: Origins, adapter: &Arc<dyn Adapter>) -> Self {
+        let namespaces = [ROOT, MESSAGES, NOTIFICATIONS].map(|name| Namespace::new(name, Arc::clone(adapter)));
+        let [root, messages, _] = &namespaces;
+        let rooms = Rooms::new(vec![Arc::clone(root), Arc::clone(messages)]);
+        let users = Users::new(store.clone(), config.auth.auto_provision);
+        let conversations = Arc::new(Conversations::new(store.clone(), users.clone(), rooms));
+        let messages = Messages::new(store.clone(), users.clone(), Arc::clone(&conversations), config.messages);
+        let recovery = Recovery::new(store.clone(), users.clone(), Arc::clone(&conversations), config.missed_messages);
+        Self {
+            auth: Arc::new(Auth::new(config.auth, keys, origins, users)),
+            conversations,
+            messages: Arc::new(messages),
+            recovery: Arc::new(recovery),
+            namespaces,
+        }
+    }
+
+    /// Adds the chat namespaces to a server. `/` and `/messages` serve the same events.
+    pub fn serve(&self, builder: Builder) -> Builder {
+        let [root, messages, notifications] = &self.namespaces;
+        let gate = Arc::new(ChatGate::new(Arc::clone(&self.auth), Arc::clone(&self.conversations)));
+        builder
+            .namespace(root, Arc::clone(&gate) as _, self.chat_routes())
+            .namespace(messages, Arc::clone(&gate) as _, self.chat_routes())
+            .namespace(notifications, gate, Routes::new())
+    }
+
+    /// The REST routes of all features. They find the [`Auth`] in the request's extensions.
+    pub fn rest(&self) -> axum::Router {
+        conversations::rest_routes(Arc::clone(&self.conversations))
+            .merge(messages::rest_routes(Arc::clone(&self.messages)))
+            .layer(axum::Extension(Arc::clone(&self.auth)))
+    }
+
+    /// The namespaces, for what concerns all sockets.
+    #[must_use]
+    pub fn namespaces(&self) -> &[Arc<Namespace>] {
+        &self.namespaces
+    }
+
+    fn chat_routes(&self) -> Routes {
+        let routes = conversations::socket_routes(Routes::new(), &self.conversations);
+        let routes = messages::socket_routes(routes, &self.messages);
+        missed_messages::socket_routes(routes, &self.recovery)
+    }
+}

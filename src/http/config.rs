@@ -18,10 +18,8 @@ pub struct Config {
     /// Origins of web pages that may call (`https://chat.example.org`), or `*` for any. Empty: pages of the same origin only.
     #[serde(deserialize_with = "setting::list")]
     pub client_origin: Vec<String>,
-    /// Time for the headers of a request, in milliseconds.
+    /// Time for the headers of a request, in milliseconds; a connection between two requests is closed after it, too.
     pub header_timeout_ms: u64,
-    /// Time that a connection may stay open between two requests, in milliseconds.
-    pub idle_timeout_ms: u64,
     /// Time for the body of a request, in milliseconds.
     pub body_timeout_ms: u64,
     /// Largest body of a REST request in bytes.
@@ -40,7 +38,6 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4000)),
             client_origin: Vec::new(),
             header_timeout_ms: 10_000,
-            idle_timeout_ms: 75_000,
             body_timeout_ms: 30_000,
             max_body_bytes: 65_536,
             max_header_bytes: 16_384,
@@ -55,12 +52,6 @@ impl Config {
     #[must_use]
     pub const fn header_timeout(&self) -> Duration {
         Duration::from_millis(self.header_timeout_ms)
-    }
-
-    /// Time that a connection may stay open between two requests.
-    #[must_use]
-    pub const fn idle_timeout(&self) -> Duration {
-        Duration::from_millis(self.idle_timeout_ms)
     }
 
     /// Time for the body of a request.

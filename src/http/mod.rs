@@ -1,5 +1,11 @@
-//! HTTP kit.
+//! The HTTP kit: the listener with its time-outs and limits, cross-origin rules, the error body of REST answers.
 
 mod config;
+mod cors;
+mod listener;
 
-pub use self::config::Config;
+pub use self::{
+    config::Config,
+    cors::{Origins, cookie_counts, cors},
+    listener::{Body, Stopper, Stream, serve, serve_connection},
+};

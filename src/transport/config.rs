@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::engineio::TransportKind;
+
 /// Settings of Engine.IO and Socket.IO sessions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -96,13 +98,17 @@ impl Config {
 
     /// Whether `transport` is offered.
     #[must_use]
-    pub fn offers(&self, transport: TransportName) -> bool {
-        self.transports.contains(&transport)
+    pub fn offers(&self, transport: TransportKind) -> bool {
+        let name = match transport {
+            TransportKind::WebSocket => TransportName::WebSocket,
+            TransportKind::Polling => TransportName::Polling,
+        };
+        self.transports.contains(&name)
     }
 
     /// Whether polling sessions are told that they may upgrade.
     #[must_use]
     pub fn upgrades(&self) -> bool {
-        self.allow_upgrades && self.offers(TransportName::WebSocket)
+        self.allow_upgrades && self.offers(TransportKind::WebSocket)
     }
 }

@@ -1,5 +1,186 @@
-//! Polling and WebSocket sessions.
+//! HTTP long-polling and WebSocket: one task per session drives [`protocol::engineio`](crate::protocol::engineio).
+//!
+//! The layer above implements [`Application`] and [`Connection`]; it is called inline by the session's task, in the order in
+//! which the client sent, and sends through the [`Session`] handle from anywhere. Nothing here knows Socket.IO.
 
+mod channel;
 mod config;
+mod io;
+mod outbox;
+mod requests;
+mod session;
+mod task;
+mod websocket;
 
-pub use self::config::{Config, TransportName};
+use std::{sync::Arc, task::Context};
+
+use dashmap::DashMap;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+pub use self::{
+    config::{Config, TransportName},
+    outbox::{Outgoing, TextPacket, TextWriter},
+    session::{Handshake, Session},
+};
+use self::{io::Io, outbox::OutboxLimits, task::SessionTask};
+use crate::{
+    clock,
+    ids::Sid,
+    protocol::engineio::{self, CloseReason, Packet, Timing, TransportKind},
+};
+
+/// The body of every answer of this layer.
+pub type Body = http_body_util::Full<bytes::Bytes>;
+
+/// What runs on top of the transport.
+pub trait Application: Send + Sync + 'static {
+    /// The state of one session; its task owns it.
+    type Connection: Connection;
+
+    /// A client has opened a session. Its open packet is queued already.
+    fn open(&self, session: Arc<Session>, handshake: Handshake) -> Self::Connection;
+}
+
+/// The layer above, as the task of one session sees it. Everything is called from that task and must not block.
+pub trait Connection: Send + Unpin + 'static {
+    /// A text message arrived.
+    ///
+    /// # Errors
+    ///
+    /// The session is closed for this reason.
+    fn handle_text(&mut self, text: &str) -> Result<(), CloseReason>;
+
+    /// A binary message arrived.
+    ///
+    /// # Errors
+    ///
+    /// The session is closed for this reason.
+    fn handle_binary(&mut self, data: &[u8]) -> Result<(), CloseReason>;
+
+    /// Goes on with what is under way. True when some of it finished.
+    fn poll(&mut self, cx: &mut Context<'_>) -> bool;
+
+    /// True while so much is under way that the client should be slowed down.
+    fn is_busy(&self) -> bool;
+
+    /// True while anything is under way that will be answered.
+    fn has_pending(&self) -> bool;
+
+    /// When [`Connection::handle_timeout`] wants to be called.
+    fn deadline(&self) -> Option<Instant>;
+
+    /// The deadline has come.
+    ///
+    /// # Errors
+    ///
+    /// The session is closed for this reason.
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), CloseReason>;
+
+    /// The session has ended. Called once.
+    fn handle_close(&mut self, reason: CloseReason);
+}
+
+/// All sessions of this process.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    sessions: DashMap<Sid, Arc<Session>>,
+}
+
+impl Registry {
+    fn find(&self, sid: &str) -> Option<Arc<Session>> {
+        self.sessions.get(sid).map(|session| Arc::clone(&session))
+    }
+
+    fn remove(&self, sid: &Sid) {
+        self.sessions.remove(sid);
+    }
+}
+
+/// Serves Engine.IO: hand it the requests to its path. Cloning shares it.
+pub struct Transport<A: Application> {
+    shared: Arc<Shared<A>>,
+}
+
+struct Shared<A> {
+    config: Config,
+    application: A,
+    registry: Arc<Registry>,
+    tracker: TaskTracker,
+}
+
+impl<A: Application> Clone for Transport<A> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<A: Application> Transport<A> {
+    /// A transport whose session tasks are tracked by `tracker`.
+    pub fn new(config: Config, application: A, tracker: TaskTracker) -> Self {
+        Self { shared: Arc::new(Shared { config, application, registry: Arc::default(), tracker }) }
+    }
+
+    /// The layer above.
+    pub fn application(&self) -> &A {
+        &self.shared.application
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// How many sessions are open.
+    pub fn sessions(&self) -> usize {
+        self.shared.registry.sessions.len()
+    }
+
+    /// Ends all sessions: what is queued for each is written first.
+    pub fn close_all(&self, reason: CloseReason) {
+        for session in &self.shared.registry.sessions {
+            session.close(reason);
+        }
+    }
+
+    /// Opens a session and spawns its task. The open packet is the first in its queue.
+    fn open(
+        &self,
+        handshake: Handshake,
+        transport: TransportKind,
+        io: Option<Box<dyn Io>>,
+        base64_only: bool,
+    ) -> Arc<Session> {
+        let Shared { config, application, registry, tracker } = &*self.shared;
+        let limits = OutboxLimits { packets: config.outbox_packets, bytes: config.outbox_bytes };
+        let session = Session::new(Sid::fresh(), handshake.version, transport, limits, config.max_http_buffer_bytes);
+        let session = Arc::new(session);
+        let timing = Timing {
+            ping_interval: config.ping_interval(),
+            ping_timeout: config.ping_timeout(),
+            upgrade_timeout: config.upgrade_timeout(),
+        };
+        let engine = engineio::Session::new(handshake.version, transport, timing, clock::now().into_std());
+        session.send(&[Outgoing::from_packet(&open_packet(config, &session, transport))]);
+        registry.sessions.insert(session.sid().clone(), Arc::clone(&session));
+        let connection = application.open(Arc::clone(&session), handshake);
+        let registry = Arc::clone(registry);
+        tracker.spawn(SessionTask::new(Arc::clone(&session), registry, engine, connection, io, base64_only));
+        session
+    }
+}
+
+fn open_packet(config: &Config, session: &Session, transport: TransportKind) -> Packet<'static> {
+    let upgrades: &[&str] = match transport {
+        TransportKind::Polling if config.upgrades() => &["websocket"],
+        TransportKind::Polling | TransportKind::WebSocket => &[],
+    };
+    let open = serde_json::json!({
+        "sid": session.sid().as_str(),
+        "upgrades": upgrades,
+        "pingInterval": config.ping_interval_ms,
+        "pingTimeout": config.ping_timeout_ms,
+        "maxPayload": config.max_http_buffer_bytes,
+    });
+    Packet::Open(open.to_string().into())
+}

@@ -1,5 +1,29 @@
-//! Sending, editing and deleting messages.
+//! Messages: sending, editing and deleting, stored before they are acknowledged and told to everybody in the conversation in
+//! the order in which they were stored.
+//!
+//! A message is sent once per sender and client id, however often a client repeats itself. A deleted one leaves a tombstone:
+//! its text is gone, that it was there is what absent people get.
+//!
+//! Spec: feature document, "Message Deletion Notifications"; contract, sections 3.1, 3.2 and 7.
 
 mod config;
+mod draft;
+pub mod events;
+mod expiry;
+mod rest;
+mod rules;
+mod socket;
+mod store;
+mod view;
 
-pub use self::config::Config;
+pub(crate) use self::store::{MESSAGES, MessageRecord};
+pub use self::{
+    config::Config,
+    draft::Draft,
+    events::{Deleted, MessageNew, Updated},
+    rest::routes as rest_routes,
+    rules::{HistoryRange, Messages, Sent},
+    socket::routes as socket_routes,
+    store::{Kind, Media},
+    view::{Authors, MessageView},
+};

@@ -1,0 +1,80 @@
+//! Which request goes where: Engine.IO, REST, or a hint for a path that is a namespace.
+
+use std::{convert::Infallible, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use axum::{Router, extract::DefaultBodyLimit, response::IntoResponse};
+use futures_util::FutureExt;
+use hyper::{Request, Response, body::Incoming};
+use tower::ServiceExt as _;
+
+use crate::{
+    codes::ErrorCode,
+    http::Body,
+    server::{Refusal, Server},
+    transport::Transport,
+};
+
+/// Answers all HTTP requests. Cloning shares it.
+#[derive(Clone)]
+pub(super) struct Service {
+    transport: Transport<Server>,
+    rest: Router,
+    rest_timeout: Duration,
+    namespaces: Arc<[Arc<str>]>,
+}
+
+impl Service {
+    pub(super) fn new(
+        transport: Transport<Server>,
+        rest: Router,
+        max_body_bytes: usize,
+        rest_timeout: Duration,
+        namespaces: impl IntoIterator<Item = Arc<str>>,
+    ) -> Self {
+        let rest = rest
+            .fallback(|| async { Refusal::not_found("this path was") })
+            .layer(DefaultBodyLimit::max(max_body_bytes));
+        Self { transport, rest, rest_timeout, namespaces: namespaces.into_iter().collect() }
+    }
+
+    pub(super) async fn answer(self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let path = request.uri().path();
+        let engine_path = &self.transport.config().path;
+        if path == engine_path || Some(path) == engine_path.strip_suffix('/') {
+            let peer = request.extensions().get::<SocketAddr>().copied();
+            let peer = peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
+            return Ok(self.transport.handle(request, peer).await.map(Body::new));
+        }
+        if let Some(hint) = self.namespace_hint(&request) {
+            return Ok(hint.into_response());
+        }
+        let answer = AssertUnwindSafe(self.rest.oneshot(request.map(Body::new))).catch_unwind();
+        Ok(match tokio::time::timeout(self.rest_timeout, answer).await {
+            Ok(Ok(Ok(response))) => response,
+            Ok(Ok(Err(never))) => match never {},
+            Ok(Err(_)) => {
+                tracing::error!("a REST handler panicked; its request was refused");
+                Refusal::new(ErrorCode::Internal, "the server failed to handle this request").into_response()
+            }
+            Err(_) => Refusal::new(ErrorCode::Unavailable, "the request took too long").into_response(),
+        })
+    }
+
+    /// A client that takes the namespace for the path gets the line it meant to write.
+    ///
+    /// Spec: feature document, "Troubleshooting", "Connection Issues".
+    fn namespace_hint(&self, request: &Request<Incoming>) -> Option<Refusal> {
+        let path = request.uri().path().trim_end_matches('/');
+        let is_engine = request.uri().query().is_some_and(|query| query.contains("EIO="));
+        if !is_engine || !self.namespaces.iter().any(|namespace| **namespace == *path) {
+            return None;
+        }
+        let host =
+            request.headers().get(hyper::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost:4000");
+        let message = format!(
+            "{path} is a namespace, not a path: connect with io('http://{host}{path}', {{ auth: {{ token }} }}) and leave \
+             the option `path` out"
+        );
+        Some(Refusal::new(ErrorCode::NotFound, message))
+    }
+}

@@ -1,0 +1,105 @@
+//! The tables of conversations.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Timestamp,
+    ids::{ConversationId, MessageId, UserId},
+    storage::{Log, Record, Table},
+};
+
+/// Every conversation, by id.
+pub(super) const CONVERSATIONS: Table<ConversationId, ConversationRecord> = Table::new("conversations");
+
+/// Who is in a conversation. The truth about access: a row here is what lets a user in.
+pub(super) const MEMBERS: Table<(ConversationId, UserId), MemberRecord> = Table::new("members");
+
+/// The same, the other way round: the conversations of a user.
+pub(super) const MEMBERSHIPS: Table<(UserId, ConversationId), MembershipRecord> = Table::new("memberships");
+
+/// The direct conversation of two users, the smaller id first. What makes it unique.
+pub(super) const DIRECT: Table<(UserId, UserId), DirectRecord> = Table::new("direct_conversations");
+
+/// What happened in a conversation, in order, for ever. The sequence number is the order that every client sees, and what a
+/// client has missed is what comes after its number.
+pub(crate) const LOG: Log<ConversationId, ChangeRecord> = Log::new("conversation_log");
+
+/// What a conversation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Two users, for ever.
+    Direct,
+    /// Members come and go.
+    Group,
+}
+
+/// A conversation, version 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ConversationRecord {
+    pub(super) kind: Kind,
+    pub(super) name: Option<String>,
+    pub(super) created_by: UserId,
+    pub(super) created_at: Timestamp,
+    /// Rises with every change of name or members, so that two changes at once cannot overlook each other.
+    pub(super) revision: u32,
+}
+
+impl Record for ConversationRecord {
+    const VERSION: u8 = 1;
+}
+
+/// A member, version 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct MemberRecord {
+    pub(super) admin: bool,
+    pub(super) joined_at: Timestamp,
+}
+
+impl Record for MemberRecord {
+    const VERSION: u8 = 1;
+}
+
+/// A membership, version 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct MembershipRecord {
+    pub(super) kind: Kind,
+    /// The other one of a direct conversation.
+    pub(super) other: Option<UserId>,
+}
+
+impl Record for MembershipRecord {
+    const VERSION: u8 = 1;
+}
+
+/// Where two users talk, version 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct DirectRecord {
+    pub(super) conversation: ConversationId,
+}
+
+impl Record for DirectRecord {
+    const VERSION: u8 = 1;
+}
+
+/// One entry of a conversation's log, version 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ChangeRecord {
+    pub(crate) change: Change,
+    pub(crate) at: Timestamp,
+}
+
+impl Record for ChangeRecord {
+    const VERSION: u8 = 1;
+}
+
+/// What happened. The message's own state is in its table; the log keeps the order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Change {
+    /// A message was sent.
+    New(MessageId),
+    /// A message was edited, by its sender.
+    Edited(MessageId),
+    /// A message was deleted.
+    Deleted { message: MessageId, by: UserId },
+}

@@ -1,0 +1,171 @@
+//! The events of messages.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Draft, MessageView};
+use crate::{
+    ids::{ConversationId, MessageId, UserId},
+    server::{ClientEvent, ServerEvent},
+};
+
+/// Sends a message. The ack comes after it is on disk.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub struct SendMessage(pub Draft);
+
+impl ClientEvent for SendMessage {
+    const NAME: &'static str = "message:send";
+    type Ack = SentAck;
+}
+
+/// The same under the reference app's name; the message is told with the sender's plain id.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub struct LegacySendMessage(pub Draft);
+
+impl ClientEvent for LegacySendMessage {
+    const NAME: &'static str = "send-message";
+    type Ack = SentAck;
+}
+
+/// The ack of a message that was sent.
+#[derive(Debug, Serialize)]
+pub struct SentAck {
+    /// Its id.
+    pub id: MessageId,
+    /// Its place in the conversation's log.
+    pub seq: u64,
+    /// The message.
+    pub message: Box<RawValue>,
+    /// True when this client key had been used for it before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub duplicate: bool,
+}
+
+/// Changes the text of a message. For its sender.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EditMessage {
+    /// The message.
+    pub message_id: MessageId,
+    /// The new text.
+    pub content: String,
+    /// The revision that the client has seen; another one is a conflict.
+    #[serde(default)]
+    pub rev: Option<u32>,
+}
+
+impl ClientEvent for EditMessage {
+    const NAME: &'static str = "message:edit";
+    type Ack = EditedAck;
+}
+
+/// The ack of an edit.
+#[derive(Debug, Serialize)]
+pub struct EditedAck {
+    /// The message after it.
+    pub message: MessageView,
+}
+
+/// Deletes a message for everybody. For its sender and the group's admins.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeleteMessage {
+    /// The message.
+    pub message_id: MessageId,
+}
+
+impl ClientEvent for DeleteMessage {
+    const NAME: &'static str = "message:delete";
+    type Ack = DeletedAck;
+}
+
+/// The ack of a deletion.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletedAck {
+    /// The message.
+    pub message_id: MessageId,
+}
+
+/// A message was sent; to everybody in the conversation, the sender too. The message object and `changeSeq`, the number of this
+/// change in the conversation's log: what a client keeps as its cursor.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct MessageNew(Box<RawValue>);
+
+impl MessageNew {
+    /// The event for a message that is written as JSON already: the same text goes into the sender's ack.
+    ///
+    /// # Errors
+    ///
+    /// When `message` is no object.
+    pub(crate) fn new(message: &str, change_seq: u64) -> serde_json::Result<Self> {
+        let open = message.strip_suffix('}').unwrap_or(message);
+        RawValue::from_string(format!(r#"{open},"changeSeq":{change_seq}}}"#)).map(Self)
+    }
+}
+
+impl ServerEvent for MessageNew {
+    const NAME: &'static str = "message:new";
+}
+
+/// The text of a message has changed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Updated<'a> {
+    /// The message after it.
+    #[serde(flatten)]
+    pub message: &'a MessageView,
+    /// Its id once more.
+    pub message_id: MessageId,
+    /// Who changed it.
+    pub edited_by: &'a UserId,
+    /// The number of this change in the conversation's log.
+    pub change_seq: u64,
+}
+
+impl ServerEvent for Updated<'_> {
+    const NAME: &'static str = "message:updated";
+}
+
+/// A message was deleted.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deleted<'a> {
+    /// The message.
+    pub message_id: MessageId,
+    /// The same, as the reference app names it.
+    #[serde(rename = "_id")]
+    pub legacy_id: MessageId,
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// The same, as the reference app names it.
+    pub conversation: ConversationId,
+    /// Who deleted it.
+    pub deleted_by: &'a UserId,
+    /// The number of the deletion in the conversation's log.
+    pub seq: u64,
+    /// The same, under the name that all changes have.
+    pub change_seq: u64,
+}
+
+impl ServerEvent for Deleted<'_> {
+    const NAME: &'static str = "message:deleted";
+}
+
+impl<'a> Deleted<'a> {
+    /// The notice for one deletion.
+    pub(crate) fn new(id: MessageId, conversation: ConversationId, deleted_by: &'a UserId, seq: u64) -> Self {
+        Self {
+            message_id: id,
+            legacy_id: id,
+            conversation_id: conversation,
+            conversation,
+            deleted_by,
+            seq,
+            change_seq: seq,
+        }
+    }
+}

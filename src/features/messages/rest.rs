@@ -1,0 +1,107 @@
+//! The REST handlers of messages.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    routing::{get, post, put},
+};
+use hyper::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+
+use super::{Draft, HistoryRange, MessageView, Messages};
+use crate::{
+    features::auth::Caller,
+    ids::MessageId,
+    server::{Payload, Refusal},
+};
+
+/// Messages of one page, without a wish and at most.
+const DEFAULT_PAGE: usize = 30;
+const MAX_PAGE: usize = 100;
+/// Messages that may be passed over by page number; deeper pages are reached with `before`.
+const MAX_SKIP: usize = 10_000;
+
+/// The routes of this feature.
+pub fn routes(messages: Arc<Messages>) -> Router {
+    Router::new()
+        .route("/api/messages", post(send))
+        .route("/api/messages/conversation/{id}", get(history))
+        .route("/api/messages/{id}", put(edit).delete(delete))
+        .with_state(messages)
+}
+
+#[derive(Deserialize)]
+struct Range {
+    page: Option<usize>,
+    limit: Option<usize>,
+    before: Option<u64>,
+    after: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Edit {
+    content: String,
+    #[serde(default)]
+    rev: Option<u32>,
+}
+
+/// `POST /api/messages {conversationId | to, content, ...}`: 201, or 200 for a repeat of the same client key.
+async fn send(
+    State(messages): State<Arc<Messages>>,
+    Caller(caller): Caller,
+    Payload(draft): Payload<Draft>,
+) -> Result<(StatusCode, Json<Box<RawValue>>), Refusal> {
+    let sent = messages.send(&caller, draft, false).await?;
+    let status = if sent.duplicate { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, Json(sent.message)))
+}
+
+/// `GET /api/messages/conversation/{id}?page=&limit=` or `?before=SEQ` or `?after=SEQ`: oldest first.
+async fn history(
+    State(messages): State<Arc<Messages>>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+    Query(range): Query<Range>,
+) -> Result<Json<Value>, Refusal> {
+    let id = id.parse().map_err(|_| Refusal::not_found("conversation"))?;
+    let limit = range.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
+    let number = range.page.unwrap_or(1).max(1);
+    let skip = (number - 1).saturating_mul(limit);
+    if skip > MAX_SKIP {
+        return Err(Refusal::too_long("page", MAX_SKIP / limit, "pages; go on with before=SEQ"));
+    }
+    let wanted = match range.after {
+        Some(seq) => HistoryRange::After(seq),
+        None => HistoryRange::Before { seq: range.before, skip },
+    };
+    let messages = messages.history(&caller.user, id, wanted, limit)?;
+    Ok(Json(json!({"messages": messages, "page": number, "limit": limit})))
+}
+
+/// `PUT /api/messages/{id} {content, rev?}`.
+async fn edit(
+    State(messages): State<Arc<Messages>>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+    Payload(edit): Payload<Edit>,
+) -> Result<Json<MessageView>, Refusal> {
+    messages.edit(&caller.user, parse_id(&id)?, &edit.content, edit.rev).await.map(Json)
+}
+
+/// `DELETE /api/messages/{id}`.
+async fn delete(
+    State(messages): State<Arc<Messages>>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    messages.delete(&caller.user, parse_id(&id)?).await?;
+    Ok(Json(json!({"message": "ok"})))
+}
+
+/// An id that is none names nothing.
+fn parse_id(id: &str) -> Result<MessageId, Refusal> {
+    id.parse().map_err(|_| Refusal::not_found("message"))
+}

@@ -1,0 +1,391 @@
+//! The rules of messages.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::{
+    Authors, Config, Deleted, Draft, MESSAGES, MessageNew, MessageRecord, MessageView, Updated,
+    draft::check_content,
+    store::{CLIENT_IDS, ClientIdRecord, Deletion, EXPIRING, ExpiringRecord},
+    view::Sender,
+};
+use crate::{
+    clock::Timestamp,
+    codes::ErrorCode,
+    features::{
+        auth::SignedIn,
+        conversations::{Access, Change, ChangeRecord, Conversations, LOG},
+        users::Users,
+    },
+    ids::{ConversationId, MessageId, UserId},
+    server::Refusal,
+    storage::{Batch, CommitError, Store, Versioned},
+};
+
+/// How often an edit is tried again because another change of the message was faster.
+const ATTEMPTS: usize = 8;
+
+/// A message that is stored.
+#[derive(Debug)]
+pub struct Sent {
+    /// Its id.
+    pub id: MessageId,
+    /// Its place in the conversation's log.
+    pub seq: u64,
+    /// The message as JSON, written once for the ack and the event.
+    pub message: Box<RawValue>,
+    /// True when the same client key had been used for it before.
+    pub duplicate: bool,
+}
+
+impl Sent {
+    fn new(message: &MessageView, duplicate: bool) -> serde_json::Result<Self> {
+        let json = serde_json::value::to_raw_value(message)?;
+        Ok(Self { id: message.id, seq: message.seq, message: json, duplicate })
+    }
+}
+
+/// The messages.
+#[derive(Clone)]
+pub struct Messages {
+    pub(super) store: Store,
+    users: Users,
+    conversations: Arc<Conversations>,
+    pub(super) config: Config,
+}
+
+impl Messages {
+    /// Messages in `store`, told to the rooms of `conversations`.
+    #[must_use]
+    pub fn new(store: Store, users: Users, conversations: Arc<Conversations>, config: Config) -> Self {
+        Self { store, users, conversations, config }
+    }
+
+    /// Stores a message, then tells everybody in the conversation. `legacy`: the sender is told as a plain id.
+    ///
+    /// # Errors
+    ///
+    /// `not_found` for a conversation that is not the sender's; `conflict` for a client key that was used for something else;
+    /// what [`Draft`] says of its fields.
+    pub async fn send(&self, from: &SignedIn, draft: Draft, legacy: bool) -> Result<Sent, Refusal> {
+        draft.check(&self.config)?;
+        let (conversation, access) = self.destination(&from.user, &draft).await?;
+        self.check_reply(&draft, conversation)?;
+        let id = MessageId::fresh();
+        let fingerprint = if draft.client_id.is_some() { draft.fingerprint() } else { 0 };
+        let record = record(from, conversation, access, draft);
+        let mut batch = Batch::new();
+        let key = record.client_id.clone().map(|client_id| (from.user.clone(), client_id));
+        if let Some(key) = &key {
+            batch.require_absent(&CLIENT_IDS, key);
+            batch.put(&CLIENT_IDS, key, &ClientIdRecord { message: id, fingerprint });
+        }
+        if let Some(at) = record.expires_at {
+            batch.put(&EXPIRING, &(at, id), &ExpiringRecord);
+        }
+        let change = ChangeRecord { change: Change::New(id), at: record.created_at };
+        let appended = batch.append(&LOG, &conversation, &change);
+        batch.put_stamped(&MESSAGES, &id, &record, appended);
+        let sender = if legacy { Sender::Id(from.user.clone()) } else { Sender::Profile((*from.profile).clone()) };
+        let mut message = MessageView::new(id, record, sender);
+        let conversations = Arc::clone(&self.conversations);
+        let stored = self.store.commit_then(batch, move |committed| {
+            message.seq = committed.seq(appended);
+            let sent = Sent::new(&message, false)?;
+            let event = MessageNew::new(sent.message.get(), sent.seq)?;
+            conversations.rooms().emit_to_conversation(conversation, &event);
+            Ok(sent)
+        });
+        match (stored.await, key) {
+            (Ok(sent), _) => sent.map_err(|error| unwritable(&error)),
+            (Err(CommitError::Conflict), Some(key)) => self.repeated(&key, fingerprint),
+            (Err(error), _) => Err(error.into()),
+        }
+    }
+
+    /// Changes the text of a message, then tells everybody.
+    ///
+    /// # Errors
+    ///
+    /// `not_found` for a message of a foreign conversation or a deleted one, `forbidden` for somebody else's, `conflict` when
+    /// `rev` is not the present one.
+    pub async fn edit(
+        &self,
+        user: &UserId,
+        id: MessageId,
+        content: &str,
+        rev: Option<u32>,
+    ) -> Result<MessageView, Refusal> {
+        for _ in 0..ATTEMPTS {
+            let found = self.find(user, id)?;
+            if found.value.sender != *user {
+                return Err(Refusal::new(ErrorCode::Forbidden, "only the sender may edit a message"));
+            }
+            if found.value.deleted.is_some() {
+                return Err(Refusal::not_found("message"));
+            }
+            if rev.is_some_and(|rev| rev != found.value.rev) {
+                let message = "the message was edited meanwhile";
+                return Err(Refusal::new(ErrorCode::Conflict, message).with("rev", found.value.rev));
+            }
+            check_content(content, found.value.media.is_some(), &self.config)?;
+            let now = Timestamp::now();
+            let mut record = found.value.clone();
+            record.content = content.to_owned();
+            record.rev = record.rev.saturating_add(1);
+            record.edited_at = Some(now);
+            match self.store_edit(user, id, &found, record, now)?.await {
+                Err(CommitError::Conflict) => {}
+                result => return result.map_err(Refusal::from),
+            }
+        }
+        Err(CommitError::Conflict.into())
+    }
+
+    /// Deletes a message for everybody and tells them. Deleting it again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// `not_found` for a message of a foreign conversation, `forbidden` for everybody but its sender and the group's admins.
+    pub async fn delete(&self, user: &UserId, id: MessageId) -> Result<(), Refusal> {
+        for _ in 0..ATTEMPTS {
+            let found = self.find(user, id)?;
+            let conversation = found.value.conversation;
+            if found.value.sender != *user && !self.conversations.is_admin(user, conversation)? {
+                return Err(Refusal::new(ErrorCode::Forbidden, "only the sender or an admin may delete a message"));
+            }
+            if found.value.deleted.is_some() {
+                return Ok(());
+            }
+            match self.store_deletion(user, id, &found).await {
+                Err(CommitError::Conflict) => {}
+                result => return result.map_err(Refusal::from),
+            }
+        }
+        Err(CommitError::Conflict.into())
+    }
+
+    /// Deletes a message whose time has come, in the name of its sender.
+    pub(super) async fn expire(&self, at: Timestamp, id: MessageId) -> Result<(), Refusal> {
+        match self.store.get_versioned(&MESSAGES, &id)? {
+            Some(found) if found.value.deleted.is_none() => {
+                let sender = found.value.sender.clone();
+                match self.store_deletion(&sender, id, &found).await {
+                    // After a conflict it was edited at this moment; the next sweep takes it.
+                    Ok(()) | Err(CommitError::Conflict) => Ok(()),
+                    Err(error) => Err(error.into()),
+                }
+            }
+            Some(_) | None => {
+                let mut batch = Batch::new();
+                batch.delete(&EXPIRING, &(at, id));
+                self.store.commit(batch).await.map(|_| ()).map_err(Refusal::from)
+            }
+        }
+    }
+
+    /// Messages of a conversation, the newest last: the `limit` ones before `before`, or after `after`, or the last ones.
+    ///
+    /// # Errors
+    ///
+    /// `not_found` for everybody but members.
+    pub fn history(
+        &self,
+        user: &UserId,
+        id: ConversationId,
+        range: HistoryRange,
+        limit: usize,
+    ) -> Result<Vec<MessageView>, Refusal> {
+        self.conversations.access(user, id)?;
+        let mut found = Vec::new();
+        match range {
+            HistoryRange::After(seq) => {
+                let mut cursor = seq;
+                while found.len() < limit {
+                    let entries = self.store.scan_log(&LOG, &id, cursor, limit)?;
+                    let Some((last, _)) = entries.last() else { break };
+                    cursor = *last;
+                    found.extend(entries.into_iter().filter_map(|(_, entry)| sent_message(&entry)));
+                }
+                found.truncate(limit);
+            }
+            HistoryRange::Before { seq, skip } => {
+                let wanted = limit.saturating_add(skip);
+                let mut before = seq;
+                while found.len() < wanted {
+                    let entries = self.store.scan_log_back(&LOG, &id, before, wanted)?;
+                    let Some((last, _)) = entries.last() else { break };
+                    before = Some(*last);
+                    found.extend(entries.into_iter().filter_map(|(_, entry)| sent_message(&entry)));
+                }
+                found.truncate(wanted);
+                found.drain(..skip.min(found.len()));
+                found.reverse();
+            }
+        }
+        self.load(&found)
+    }
+
+    /// The present state of these messages, in this order.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub(crate) fn load(&self, ids: &[MessageId]) -> Result<Vec<MessageView>, Refusal> {
+        let records = self.store.get_many(&MESSAGES, ids)?;
+        let authors = self.authors(records.iter().flatten())?;
+        let found = ids.iter().zip(records).filter_map(|(id, record)| record.map(|record| (*id, record)));
+        Ok(found.map(|(id, record)| MessageView::by_author(id, record, &authors)).collect())
+    }
+
+    fn authors<'a>(&self, records: impl Iterator<Item = &'a MessageRecord>) -> Result<Authors, Refusal> {
+        self.users.profiles(records.map(|record| &record.sender))
+    }
+
+    /// Where a message goes, and whether its sender may write there.
+    async fn destination(&self, user: &UserId, draft: &Draft) -> Result<(ConversationId, Access), Refusal> {
+        let id = match (draft.conversation_id, &draft.to) {
+            (Some(id), None) => id,
+            (None, Some(to)) => self.conversations.direct(user, to).await?.0,
+            (Some(_), Some(_)) => return Err(Refusal::invalid("to", "not together with conversationId")),
+            (None, None) => return Err(Refusal::invalid("conversationId", "required, or else to")),
+        };
+        Ok((id, self.conversations.access(user, id)?))
+    }
+
+    fn check_reply(&self, draft: &Draft, conversation: ConversationId) -> Result<(), Refusal> {
+        let Some(id) = draft.reply_to else { return Ok(()) };
+        match self.store.get(&MESSAGES, &id)? {
+            Some(message) if message.conversation == conversation => Ok(()),
+            Some(_) | None => Err(Refusal::invalid("replyTo", "expected a message of the same conversation")),
+        }
+    }
+
+    /// A message that `user` may see, with its version.
+    fn find(&self, user: &UserId, id: MessageId) -> Result<Versioned<MessageRecord>, Refusal> {
+        let not_found = || Refusal::not_found("message");
+        let found = self.store.get_versioned(&MESSAGES, &id)?.ok_or_else(not_found)?;
+        self.conversations.access(user, found.value.conversation).map_err(|_| not_found())?;
+        Ok(found)
+    }
+
+    /// The client key was used before: for the same message, or by mistake.
+    fn repeated(&self, key: &(UserId, String), fingerprint: u64) -> Result<Sent, Refusal> {
+        let known = self.store.get(&CLIENT_IDS, key)?.ok_or(CommitError::Conflict)?;
+        if known.fingerprint != fingerprint {
+            let message = "this clientId was used for another message";
+            return Err(Refusal::new(ErrorCode::Conflict, message).with("id", known.message.to_string()));
+        }
+        let message = self.load(&[known.message])?.pop().ok_or_else(|| Refusal::not_found("message"))?;
+        Sent::new(&message, true).map_err(|error| unwritable(&error))
+    }
+
+    fn store_edit(
+        &self,
+        user: &UserId,
+        id: MessageId,
+        found: &Versioned<MessageRecord>,
+        record: MessageRecord,
+        now: Timestamp,
+    ) -> Result<impl Future<Output = Result<MessageView, CommitError>> + Send + 'static + use<>, Refusal> {
+        let conversation = record.conversation;
+        let mut batch = Batch::new();
+        batch.require_unchanged(&MESSAGES, &id, found);
+        batch.put(&MESSAGES, &id, &record);
+        let appended = batch.append(&LOG, &conversation, &ChangeRecord { change: Change::Edited(id), at: now });
+        let authors = self.authors(std::iter::once(&record))?;
+        let message = MessageView::by_author(id, record, &authors);
+        let (conversations, user) = (Arc::clone(&self.conversations), user.clone());
+        Ok(self.store.commit_then(batch, move |committed| {
+            let change_seq = committed.seq(appended);
+            let event = Updated { message: &message, message_id: id, edited_by: &user, change_seq };
+            conversations.rooms().emit_to_conversation(conversation, &event);
+            message
+        }))
+    }
+
+    fn store_deletion(
+        &self,
+        user: &UserId,
+        id: MessageId,
+        found: &Versioned<MessageRecord>,
+    ) -> impl Future<Output = Result<(), CommitError>> + Send + 'static + use<> {
+        let conversation = found.value.conversation;
+        let now = Timestamp::now();
+        let mut batch = Batch::new();
+        batch.require_unchanged(&MESSAGES, &id, found);
+        batch.put(&MESSAGES, &id, &tombstone(&found.value, user, now));
+        if let Some(at) = found.value.expires_at {
+            batch.delete(&EXPIRING, &(at, id));
+        }
+        let change = Change::Deleted { message: id, by: user.clone() };
+        let appended = batch.append(&LOG, &conversation, &ChangeRecord { change, at: now });
+        let (conversations, user) = (Arc::clone(&self.conversations), user.clone());
+        self.store.commit_then(batch, move |committed| {
+            let event = Deleted::new(id, conversation, &user, committed.seq(appended));
+            conversations.rooms().emit_to_conversation(conversation, &event);
+        })
+    }
+}
+
+/// Which part of a conversation's history is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryRange {
+    /// What comes after this number, the oldest first to be counted.
+    After(u64),
+    /// What comes before this number, or the end; the newest `skip` messages are passed over.
+    Before {
+        /// The number; `None` for the end.
+        seq: Option<u64>,
+        /// Messages passed over.
+        skip: usize,
+    },
+}
+
+/// The message that a log entry brought in, if it did.
+fn sent_message(entry: &ChangeRecord) -> Option<MessageId> {
+    match &entry.change {
+        Change::New(id) => Some(*id),
+        Change::Edited(_) | Change::Deleted { .. } => None,
+    }
+}
+
+/// A message that is stored but cannot be shown. Its types rule that out.
+fn unwritable(error: &serde_json::Error) -> Refusal {
+    tracing::error!(%error, "a message could not be written as JSON");
+    Refusal::new(ErrorCode::Internal, "the message is stored but cannot be shown")
+}
+
+/// What stays of a deleted message: that it was there, where, and whose it was.
+fn tombstone(message: &MessageRecord, by: &UserId, at: Timestamp) -> MessageRecord {
+    MessageRecord {
+        content: String::new(),
+        media: None,
+        data: None,
+        mentions: Vec::new(),
+        deleted: Some(Deletion { by: by.clone(), at }),
+        ..message.clone()
+    }
+}
+
+fn record(from: &SignedIn, conversation: ConversationId, access: Access, draft: Draft) -> MessageRecord {
+    MessageRecord {
+        conversation,
+        seq: 0,
+        rev: 1,
+        sender: from.user.clone(),
+        recipient: access.other,
+        kind: draft.kind,
+        media: draft.media(),
+        content: draft.content,
+        reply_to: draft.reply_to,
+        mentions: draft.mentions,
+        client_id: draft.client_id,
+        data: draft.data.map(|data| String::from(Box::<str>::from(data))),
+        created_at: Timestamp::now(),
+        edited_at: None,
+        deleted: None,
+        expires_at: draft.expires_at,
+    }
+}

@@ -1,0 +1,93 @@
+//! The events of missed messages.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Timestamp,
+    features::messages::MessageView,
+    ids::{ConversationId, MessageId, UserId},
+    server::ClientEvent,
+};
+
+/// Asks for what was missed: since a date, or since a place in each conversation's log; without either, for everything.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GetMissedMessages {
+    /// Messages of others created after this moment.
+    #[serde(default, alias = "lastSync", alias = "since")]
+    pub last_sync_date: Option<Timestamp>,
+    /// Changes after these numbers; conversations not named are new to the client and come from their start.
+    #[serde(default)]
+    pub cursors: Option<BTreeMap<ConversationId, u64>>,
+    /// The `nextCursor` of an earlier answer; goes before everything else.
+    #[serde(default)]
+    pub cursor: Option<String>,
+    /// This conversation only.
+    #[serde(default)]
+    pub conversation_id: Option<ConversationId>,
+    /// Messages and changes of one page, 1 to 500.
+    #[serde(default)]
+    pub limit: Option<usize>,
+}
+
+impl ClientEvent for GetMissedMessages {
+    const NAME: &'static str = "get-missed-messages";
+    const ALIASES: &'static [&'static str] = &["sync-messages"];
+    const ANSWER: Option<&'static str> = Some("missed-messages");
+    type Ack = MissedMessages;
+}
+
+/// One page of what was missed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MissedMessages {
+    /// Messages in their present state, oldest first, in `seq` order within each conversation.
+    pub messages: Vec<MessageView>,
+    /// How many there are.
+    pub count: usize,
+    /// Edits and deletions, in order (by cursor only).
+    pub changes: Vec<MissedChange>,
+    /// Whether another page follows.
+    pub has_more: bool,
+    /// What leads to it.
+    pub next_cursor: Option<String>,
+    /// How far each conversation has been read: the cursors for the next time.
+    pub cursors: BTreeMap<ConversationId, u64>,
+    /// True when nothing is missing between the given point and now.
+    pub complete: bool,
+    /// The conversation, when only one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation_id: Option<ConversationId>,
+}
+
+/// A change of a message that the client may have already.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all_fields = "camelCase")]
+pub enum MissedChange {
+    /// Its text has changed.
+    #[serde(rename = "message:updated")]
+    Updated {
+        /// The message.
+        message_id: MessageId,
+        /// The conversation.
+        conversation_id: ConversationId,
+        /// The number of this change.
+        change_seq: u64,
+        /// The message in its present state.
+        message: Box<MessageView>,
+    },
+    /// It was deleted.
+    #[serde(rename = "message:deleted")]
+    Deleted {
+        /// The message.
+        message_id: MessageId,
+        /// The conversation.
+        conversation_id: ConversationId,
+        /// The number of this change.
+        change_seq: u64,
+        /// Who deleted it.
+        deleted_by: UserId,
+    },
+}

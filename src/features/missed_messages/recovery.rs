@@ -1,0 +1,248 @@
+//! Reads the logs of a user's conversations, merged by date, one page at a time.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    Config,
+    cursor::PageCursor,
+    events::{GetMissedMessages, MissedChange, MissedMessages},
+};
+use crate::{
+    clock::Timestamp,
+    features::{
+        conversations::{Change, ChangeRecord, Conversations, LOG},
+        messages::{MESSAGES, MessageRecord, MessageView},
+        users::Users,
+    },
+    ids::{ConversationId, MessageId, UserId},
+    server::Refusal,
+    storage::{Reader, Store},
+};
+
+/// Log entries read of one conversation at a time.
+const CHUNK: usize = 16;
+/// Log entries looked at for one page, those passed over included; beyond, the page ends and another follows.
+const MAX_SCANNED: usize = 5000;
+/// Dates are taken before the store decides the order, so neighbours in the log may be this far out of order.
+const DATE_SLACK: Duration = Duration::from_mins(1);
+/// What a message costs on the wire beside its text.
+const MESSAGE_OVERHEAD_BYTES: usize = 700;
+
+/// Recovery of missed messages.
+#[derive(Clone)]
+pub struct Recovery {
+    store: Store,
+    users: Users,
+    conversations: Arc<Conversations>,
+    config: Config,
+}
+
+/// What is wanted of the log.
+enum Filter<'a> {
+    /// Every change.
+    Everything,
+    /// Messages of others after this moment.
+    Since { date: Timestamp, user: &'a UserId },
+}
+
+/// A conversation being read.
+struct Source {
+    id: ConversationId,
+    /// The last number handled.
+    cursor: u64,
+    waiting: VecDeque<(u64, ChangeRecord)>,
+}
+
+/// A page being filled.
+#[derive(Default)]
+struct Page {
+    messages: Vec<(MessageId, MessageRecord)>,
+    seen: HashSet<MessageId>,
+    changes: Vec<(u64, ChangeRecord, MessageRecord)>,
+    bytes: usize,
+    scanned: usize,
+}
+
+impl Recovery {
+    /// Reads the conversations in `store`.
+    #[must_use]
+    pub fn new(store: Store, users: Users, conversations: Arc<Conversations>, config: Config) -> Self {
+        Self { store, users, conversations, config }
+    }
+
+    /// One page of what `user` has missed. Reads for a few milliseconds: call it where blocking is allowed.
+    ///
+    /// # Errors
+    ///
+    /// `not_found` for a conversation that is not the user's; `invalid_payload` for a cursor that lies beyond the end of its
+    /// conversation, which an empty answer would hide.
+    pub fn page(&self, user: &UserId, request: &GetMissedMessages) -> Result<MissedMessages, Refusal> {
+        let conversations = match request.conversation_id {
+            Some(id) => {
+                self.conversations.access(user, id)?;
+                vec![id]
+            }
+            None => self.conversations.of_user(user)?,
+        };
+        let limit = request.limit.unwrap_or(self.config.max_page).clamp(1, self.config.max_page);
+        let earlier = request.cursor.as_deref().map(PageCursor::decode).transpose()?;
+        let by_date = earlier.as_ref().map_or(request.cursors.is_none(), |earlier| earlier.by_date);
+        let date = request.last_sync_date.filter(|_| by_date);
+        let filter = date.map_or(Filter::Everything, |date| Filter::Since { date, user });
+        let reader = self.store.read()?;
+        let mut sources = Vec::with_capacity(conversations.len());
+        for id in conversations {
+            let cursor = match (&earlier, &request.cursors, date) {
+                (Some(earlier), _, _) => earlier.cursors.get(&id).copied().unwrap_or(0),
+                (None, Some(cursors), _) => check_cursor(&reader, id, cursors.get(&id).copied().unwrap_or(0))?,
+                (None, None, Some(date)) => seq_before(&reader, id, date)?,
+                (None, None, None) => 0,
+            };
+            sources.push(Source { id, cursor, waiting: VecDeque::new() });
+        }
+        let (page, has_more) = self.fill(&reader, &mut sources, &filter, limit)?;
+        drop(reader);
+        let cursors: BTreeMap<_, _> = sources.iter().map(|source| (source.id, source.cursor)).collect();
+        self.answer(page, cursors, has_more, by_date, request.conversation_id)
+    }
+
+    /// Takes the oldest entry of all conversations again and again, until the page is full or nothing is left.
+    fn fill(
+        &self,
+        reader: &Reader<'_>,
+        sources: &mut [Source],
+        filter: &Filter<'_>,
+        limit: usize,
+    ) -> Result<(Page, bool), Refusal> {
+        let mut page = Page::default();
+        let mut oldest = BinaryHeap::new();
+        for (index, source) in sources.iter_mut().enumerate() {
+            if let Some(at) = source.peek(reader)? {
+                oldest.push(Reverse((at, index)));
+            }
+        }
+        while let Some(Reverse((_, index))) = oldest.pop() {
+            let full = page.messages.len() + page.changes.len() >= limit || page.bytes >= self.config.max_page_bytes;
+            if full || page.scanned >= MAX_SCANNED {
+                return Ok((page, true));
+            }
+            let Some(source) = sources.get_mut(index) else { continue };
+            if let Some((seq, entry)) = source.waiting.pop_front() {
+                source.cursor = seq;
+                page.take(reader, seq, entry, filter)?;
+            }
+            if let Some(at) = source.peek(reader)? {
+                oldest.push(Reverse((at, index)));
+            }
+        }
+        Ok((page, false))
+    }
+
+    fn answer(
+        &self,
+        page: Page,
+        cursors: BTreeMap<ConversationId, u64>,
+        has_more: bool,
+        by_date: bool,
+        conversation_id: Option<ConversationId>,
+    ) -> Result<MissedMessages, Refusal> {
+        let records = page.messages.iter().map(|(_, record)| record);
+        let edited = page.changes.iter().map(|(_, _, record)| record);
+        let authors = self.users.profiles(records.chain(edited).map(|record| &record.sender))?;
+        let messages: Vec<MessageView> =
+            page.messages.into_iter().map(|(id, record)| MessageView::by_author(id, record, &authors)).collect();
+        let changes = page.changes.into_iter().filter_map(|(change_seq, entry, record)| {
+            let conversation_id = record.conversation;
+            match entry.change {
+                Change::New(_) => None,
+                Change::Edited(message_id) => {
+                    let message = Box::new(MessageView::by_author(message_id, record, &authors));
+                    Some(MissedChange::Updated { message_id, conversation_id, change_seq, message })
+                }
+                Change::Deleted { message, by } => {
+                    Some(MissedChange::Deleted { message_id: message, conversation_id, change_seq, deleted_by: by })
+                }
+            }
+        });
+        let next_cursor = has_more.then(|| PageCursor { cursors: cursors.clone(), by_date }.encode());
+        Ok(MissedMessages {
+            count: messages.len(),
+            messages,
+            changes: changes.collect(),
+            has_more,
+            next_cursor,
+            cursors,
+            complete: !has_more,
+            conversation_id,
+        })
+    }
+}
+
+impl Source {
+    /// The date of the next entry; reads more of the log when none waits.
+    fn peek(&mut self, reader: &Reader<'_>) -> Result<Option<Timestamp>, Refusal> {
+        if self.waiting.is_empty() {
+            self.waiting = reader.scan_log(&LOG, &self.id, self.cursor, CHUNK)?.into();
+        }
+        Ok(self.waiting.front().map(|(_, entry)| entry.at))
+    }
+}
+
+impl Page {
+    fn take(&mut self, reader: &Reader<'_>, seq: u64, entry: ChangeRecord, filter: &Filter<'_>) -> Result<(), Refusal> {
+        self.scanned += 1;
+        let (Change::New(id) | Change::Edited(id) | Change::Deleted { message: id, .. }) = entry.change;
+        let is_new = matches!(entry.change, Change::New(_));
+        // A change of a message that is on this page already is part of its present state.
+        if !is_new && self.seen.contains(&id) {
+            return Ok(());
+        }
+        let Some(record) = reader.get(&MESSAGES, &id)? else { return Ok(()) };
+        let wanted = match filter {
+            Filter::Everything => true,
+            Filter::Since { date, user } => is_new && record.created_at > *date && record.sender != **user,
+        };
+        if !wanted {
+            return Ok(());
+        }
+        let data = record.data.as_ref().map_or(0, String::len);
+        self.bytes += record.content.len() + data + MESSAGE_OVERHEAD_BYTES;
+        if is_new {
+            self.seen.insert(id);
+            self.messages.push((id, record));
+        } else {
+            self.changes.push((seq, entry, record));
+        }
+        Ok(())
+    }
+}
+
+/// A cursor that lies beyond the end was never given out for this conversation.
+fn check_cursor(reader: &Reader<'_>, id: ConversationId, cursor: u64) -> Result<u64, Refusal> {
+    let head = reader.head(&LOG, &id)?;
+    if cursor > head {
+        let expected = format!("expected at most {head}, the end of the conversation");
+        return Err(Refusal::invalid(&format!("cursors.{id}"), &expected).with("limit", head));
+    }
+    Ok(cursor)
+}
+
+/// The last number of which everything after it may be younger than `date`.
+fn seq_before(reader: &Reader<'_>, id: ConversationId, date: Timestamp) -> Result<u64, Refusal> {
+    let date = date.before(DATE_SLACK);
+    let (mut older, mut younger) = (0, reader.head(&LOG, &id)? + 1);
+    while younger - older > 1 {
+        let middle = older + (younger - older) / 2;
+        let entry = reader.scan_log(&LOG, &id, middle - 1, 1)?;
+        match entry.first() {
+            Some((_, entry)) if entry.at <= date => older = middle,
+            Some(_) | None => younger = middle,
+        }
+    }
+    Ok(older)
+}

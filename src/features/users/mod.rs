@@ -1,0 +1,149 @@
+//! Who is known here: a name and a picture for each user id that a token or a conversation has brought in.
+//!
+//! The app owns its users; this is what the server needs to show beside a message. It must not know tokens.
+
+use std::{collections::HashMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Timestamp,
+    ids::UserId,
+    server::Refusal,
+    storage::{Batch, CommitError, Record, Store, Table},
+};
+
+/// Every user that was ever seen, by id.
+pub(crate) const USERS: Table<UserId, UserRecord> = Table::new("users");
+
+/// A user, version 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UserRecord {
+    pub(crate) username: Option<String>,
+    pub(crate) avatar: Option<String>,
+    pub(crate) created_at: Timestamp,
+}
+
+impl Record for UserRecord {
+    const VERSION: u8 = 1;
+}
+
+/// A user as others see them: `{_id, id, username, avatar}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Profile {
+    /// The same as `id`, where clients of the reference app look for it.
+    #[serde(rename = "_id")]
+    pub legacy_id: UserId,
+    /// The user's id.
+    pub id: UserId,
+    /// The display name; the id when no token has told another.
+    pub username: String,
+    /// The address of a picture.
+    pub avatar: Option<String>,
+}
+
+impl Profile {
+    fn new(id: &UserId, record: Option<UserRecord>) -> Self {
+        let (username, avatar) = record.map_or((None, None), |record| (record.username, record.avatar));
+        let username = username.unwrap_or_else(|| id.as_str().to_owned());
+        Self { legacy_id: id.clone(), id: id.clone(), username, avatar }
+    }
+}
+
+/// What a token says of its user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claimed {
+    /// The display name.
+    pub username: Option<String>,
+    /// The address of a picture.
+    pub avatar: Option<String>,
+}
+
+/// The users.
+#[derive(Clone)]
+pub struct Users {
+    store: Store,
+    auto_provision: bool,
+}
+
+impl Users {
+    /// Users in `store`; with `auto_provision`, unknown ids become users when they are first met.
+    #[must_use]
+    pub fn new(store: Store, auto_provision: bool) -> Self {
+        Self { store, auto_provision }
+    }
+
+    /// Lets the bearer of a valid token be a user, with the name and picture that the token tells.
+    ///
+    /// # Errors
+    ///
+    /// `token_invalid` when the user is unknown and none may be made.
+    pub async fn sign_in(&self, id: &UserId, claimed: Claimed) -> Result<Arc<Profile>, Refusal> {
+        let known = self.store.get_versioned(&USERS, id)?;
+        if known.is_none() && !self.auto_provision {
+            let message = "Unauthorized - User not found";
+            return Err(Refusal::new(crate::codes::ErrorCode::TokenInvalid, message));
+        }
+        let before = known.as_ref().map(|known| known.value.clone());
+        let mut record =
+            before.clone().unwrap_or_else(|| UserRecord { username: None, avatar: None, created_at: Timestamp::now() });
+        // A token without a name does not take the name away.
+        record.username = claimed.username.or(record.username);
+        record.avatar = claimed.avatar.or(record.avatar);
+        if before.as_ref() != Some(&record) {
+            let mut batch = Batch::new();
+            match &known {
+                Some(known) => batch.require_unchanged(&USERS, id, known),
+                None => batch.require_absent(&USERS, id),
+            }
+            batch.put(&USERS, id, &record);
+            match self.store.commit(batch).await {
+                // Another device of the same user was first; its token says the same or will say it next time.
+                Ok(_) | Err(CommitError::Conflict) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Arc::new(Profile::new(id, Some(record))))
+    }
+
+    /// Adds to `batch` what makes unknown `ids` users.
+    ///
+    /// # Errors
+    ///
+    /// `not_found` for the first unknown id when none may be made.
+    pub(crate) fn ensure(&self, batch: &mut Batch, ids: &[UserId]) -> Result<(), Refusal> {
+        let known = self.store.get_many(&USERS, ids)?;
+        for (id, known) in ids.iter().zip(known) {
+            if known.is_some() {
+                continue;
+            }
+            if !self.auto_provision {
+                return Err(Refusal::not_found("user").with("userId", id.as_str()));
+            }
+            batch.put(&USERS, id, &UserRecord { username: None, avatar: None, created_at: Timestamp::now() });
+        }
+        Ok(())
+    }
+
+    /// The profile of one user; an unknown id is shown as such.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub fn profile(&self, id: &UserId) -> Result<Profile, Refusal> {
+        Ok(Profile::new(id, self.store.get(&USERS, id)?))
+    }
+
+    /// The profiles of many users, each id once.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub fn profiles<'a>(&self, ids: impl IntoIterator<Item = &'a UserId>) -> Result<HashMap<UserId, Profile>, Refusal> {
+        let mut ids: Vec<UserId> = ids.into_iter().cloned().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let records = self.store.get_many(&USERS, &ids)?;
+        Ok(ids.into_iter().zip(records).map(|(id, record)| (id.clone(), Profile::new(&id, record))).collect())
+    }
+}

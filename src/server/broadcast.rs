@@ -1,0 +1,88 @@
+//! Broadcasts: addressed step by step, encoded once, queued by reference to each receiver.
+
+use bytes::Bytes;
+
+use super::{Namespace, ServerEvent, encode};
+use crate::{cluster::Published, ids::SocketId};
+
+/// An event on its way to many sockets of one namespace.
+#[derive(Clone, Debug)]
+#[must_use = "a broadcast does nothing until something is emitted"]
+pub struct Broadcast<'a> {
+    namespace: &'a Namespace,
+    rooms: Vec<&'a str>,
+    except: Vec<&'a str>,
+    except_socket: Option<&'a SocketId>,
+    volatile: bool,
+    local: bool,
+}
+
+impl<'a> Broadcast<'a> {
+    pub(super) fn new(namespace: &'a Namespace) -> Self {
+        Self { namespace, rooms: Vec::new(), except: Vec::new(), except_socket: None, volatile: false, local: false }
+    }
+
+    /// Adds the members of `room`; a socket in several addressed rooms gets the event once.
+    pub fn to(mut self, room: &'a str) -> Self {
+        self.rooms.push(room);
+        self
+    }
+
+    /// Leaves out the members of `room`.
+    pub fn except(mut self, room: &'a str) -> Self {
+        self.except.push(room);
+        self
+    }
+
+    /// Leaves out one socket.
+    pub fn except_socket(mut self, id: &'a SocketId) -> Self {
+        self.except_socket = Some(id);
+        self
+    }
+
+    /// Lets the event be dropped for receivers that read too slowly.
+    pub fn volatile(mut self) -> Self {
+        self.volatile = true;
+        self
+    }
+
+    /// Stays on this node.
+    pub fn local(mut self) -> Self {
+        self.local = true;
+        self
+    }
+
+    /// Sends a typed event.
+    pub fn emit<E: ServerEvent>(&self, event: &E) {
+        match serde_json::to_string(event) {
+            Ok(json) => self.emit_raw(E::NAME, &[&json], &[]),
+            Err(error) => tracing::error!(%error, event = E::NAME, "an event could not be written as JSON"),
+        }
+    }
+
+    /// Sends an event whose arguments are JSON texts, with the attachments of their placeholders.
+    ///
+    /// Returns after queueing; nothing waits for receivers.
+    pub fn emit_raw(&self, name: &str, args: &[&str], attachments: &[Bytes]) {
+        let mut packets = None;
+        self.namespace.for_each(&self.rooms, &self.except, |socket| {
+            if self.except_socket == Some(socket.id()) {
+                return;
+            }
+            // Encoded for the first receiver; without one there is nothing to encode.
+            let packets =
+                packets.get_or_insert_with(|| encode::event(self.namespace.name(), None, name, args, attachments));
+            socket.send(packets, self.volatile);
+        });
+        if !self.local {
+            self.namespace.adapter().publish(&Published {
+                namespace: self.namespace.name(),
+                rooms: &self.rooms,
+                except: &self.except,
+                event: name,
+                args,
+                volatile: self.volatile,
+            });
+        }
+    }
+}

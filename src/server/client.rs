@@ -1,0 +1,324 @@
+//! One Engine.IO session as Socket.IO sees it: which namespaces it has joined, what is under way for it.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, Stream, stream::FuturesUnordered};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::{
+    Args, Event, Outcome, Refusal, Reply, Shared, Socket, encode,
+    middleware::{Admission, ConnectError, ConnectRequest},
+    routes::Route,
+};
+use crate::{
+    clock,
+    codes::ErrorCode,
+    ids::SocketId,
+    protocol::{
+        engineio::{CloseReason, Version},
+        socketio::{Body, Decoder, Packet, Revision},
+    },
+    transport::{Connection, Handshake, Session},
+};
+
+/// CONNECT packets of one session, at most: each costs a look at a token. Clients send one per namespace, and another after a
+/// refusal.
+const MAX_CONNECTS: usize = 64;
+
+/// The Socket.IO state of one session.
+pub struct Client {
+    shared: Arc<Shared>,
+    session: Arc<Session>,
+    handshake: Arc<Handshake>,
+    revision: Revision,
+    decoder: Decoder,
+    sockets: Vec<(Arc<Route>, Arc<Socket>)>,
+    /// Namespaces whose middleware has not decided yet.
+    joining: Vec<Arc<str>>,
+    connects: usize,
+    /// Until when a namespace must have been joined; `None` once one was.
+    connect_deadline: Option<Instant>,
+    pending: FuturesUnordered<Pending>,
+}
+
+type Pending = Pin<Box<dyn Future<Output = Finished> + Send>>;
+
+/// What a pending future ends in.
+enum Finished {
+    Admitted { route: Arc<Route>, result: Result<Admission, ConnectError> },
+    Handled { socket: Arc<Socket>, event: Box<str>, id: Option<u64>, outcome: Outcome },
+}
+
+impl Client {
+    pub(super) fn new(shared: Arc<Shared>, session: Arc<Session>, handshake: Handshake) -> Self {
+        let revision = Revision::from(handshake.version);
+        session.set_max_message_bytes(shared.limits.unauthenticated_bytes);
+        let mut client = Self {
+            decoder: Decoder::new(revision, shared.limits.packets),
+            connect_deadline: Some(clock::now() + shared.limits.connect_timeout),
+            shared,
+            session,
+            handshake: Arc::new(handshake),
+            revision,
+            sockets: Vec::new(),
+            joining: Vec::new(),
+            connects: 0,
+            pending: FuturesUnordered::new(),
+        };
+        if client.handshake.version == Version::V3 {
+            // Old clients join `/` by opening the session; the query is where they put their token.
+            client.connect("/", None, None);
+        }
+        client
+    }
+
+    fn handle_packet(&mut self, packet: &Packet<'_>, attachments: &[Bytes]) -> Result<(), CloseReason> {
+        match &packet.body {
+            Body::Connect(auth) => self.handle_connect(packet, *auth),
+            Body::Disconnect => {
+                self.leave(packet.namespace, "client namespace disconnect");
+                Ok(())
+            }
+            Body::Event { name, args } => self.handle_event(packet, name, args, attachments),
+            Body::Ack(args) => {
+                let (_, socket) = self.find(packet.namespace).ok_or(CloseReason::ParseError)?;
+                let json = args.iter().map(|arg| arg.get().to_owned()).collect();
+                if let Some(id) = packet.id {
+                    socket.resolve_ack(id, Args { json, attachments: attachments.to_vec() });
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn find(&self, namespace: &str) -> Option<&(Arc<Route>, Arc<Socket>)> {
+        self.sockets.iter().find(|(route, _)| &**route.namespace.name() == namespace)
+    }
+
+    // ---- namespaces ----------------------------------------------------------------------------------------------------
+
+    fn handle_connect(&mut self, packet: &Packet<'_>, auth: Option<&RawValue>) -> Result<(), CloseReason> {
+        let joined =
+            self.find(packet.namespace).is_some() || self.joining.iter().any(|name| **name == *packet.namespace);
+        if joined {
+            // Version 3 clients may ask for `/` although they are in it from the start.
+            return if self.revision == Revision::V4 { Ok(()) } else { Err(CloseReason::ParseError) };
+        }
+        self.connects = self.connects.saturating_add(1);
+        let namespaces = self.sockets.len().saturating_add(self.joining.len());
+        if self.connects > MAX_CONNECTS || namespaces >= self.shared.limits.max_namespaces {
+            return Err(CloseReason::ParseError);
+        }
+        self.connect(packet.namespace, auth.map(|auth| auth.get().to_owned()), packet.query.map(str::to_owned));
+        Ok(())
+    }
+
+    fn connect(&mut self, namespace: &str, auth: Option<String>, query: Option<String>) {
+        let Some(route) = self.shared.routes.get(namespace).map(Arc::clone) else {
+            let error = ConnectError::invalid_namespace();
+            self.refuse_connect(namespace, &error);
+            return;
+        };
+        let socket_id = match self.revision {
+            Revision::V4 => SocketId::from_sid(namespace, self.session.sid()),
+            Revision::V5 => SocketId::fresh(),
+        };
+        let request = ConnectRequest {
+            namespace: Arc::clone(route.namespace.name()),
+            handshake: Arc::clone(&self.handshake),
+            socket_id,
+            auth,
+            query,
+        };
+        self.joining.push(Arc::clone(route.namespace.name()));
+        let admission = route.middleware.connect(request);
+        self.start(Box::pin(async move {
+            let result = AssertUnwindSafe(admission).catch_unwind().await;
+            let result = result.unwrap_or_else(|_| Err(ConnectError::internal()));
+            Finished::Admitted { route, result }
+        }));
+    }
+
+    fn finish_connect(&mut self, route: Arc<Route>, result: Result<Admission, ConnectError>) {
+        let namespace = Arc::clone(route.namespace.name());
+        self.joining.retain(|name| *name != namespace);
+        let admission = match result {
+            Ok(admission) => admission,
+            Err(error) => return self.refuse_connect(&namespace, &error),
+        };
+        let socket =
+            Socket::new(admission.socket_id, Arc::clone(&route.namespace), Arc::clone(&self.session), admission.data);
+        // The socket is in its rooms and ready for events before its CONNECT answer is queued: whatever is broadcast from
+        // now on reaches it, and an event sent in the first millisecond is served.
+        route.namespace.insert(&socket);
+        if let Err(error) = route.middleware.join(&socket) {
+            socket.mark_disconnected();
+            route.namespace.remove(&socket);
+            return self.refuse_connect(&namespace, &error);
+        }
+        self.connect_deadline = None;
+        self.session.set_max_message_bytes(self.shared.limits.max_message_bytes);
+        socket.send(&encode::connect(self.revision, &namespace, socket.id().as_str()), false);
+        tracing::debug!(sid = ?self.session.sid(), %namespace, "socket connected");
+        route.middleware.connected(&socket, &self.handshake);
+        self.sockets.push((route, socket));
+    }
+
+    fn refuse_connect(&self, namespace: &str, error: &ConnectError) {
+        tracing::debug!(sid = ?self.session.sid(), namespace, error = %error.message, "connect refused");
+        let packets = encode::connect_error(self.revision, namespace, &error.message, error.data.as_deref());
+        self.session.send(&packets);
+    }
+
+    fn leave(&mut self, namespace: &str, reason: &str) {
+        let Some(position) = self.sockets.iter().position(|(route, _)| &**route.namespace.name() == namespace) else {
+            return;
+        };
+        let (route, socket) = self.sockets.swap_remove(position);
+        disconnect(&route, &socket, reason);
+    }
+
+    // ---- events --------------------------------------------------------------------------------------------------------
+
+    fn handle_event(
+        &mut self,
+        packet: &Packet<'_>,
+        name: &str,
+        args: &[&RawValue],
+        attachments: &[Bytes],
+    ) -> Result<(), CloseReason> {
+        let (route, socket) = self.find(packet.namespace).ok_or(CloseReason::ParseError)?;
+        let event = Event { name, args, attachments, wants_ack: packet.id.is_some() };
+        let Some(handler) = route.handlers.get(name) else {
+            let refusal = unknown_event(name, route);
+            reply(socket, name, packet.id, Outcome::Refused(refusal));
+            return Ok(());
+        };
+        let result = catch_unwind(AssertUnwindSafe(|| handler.handle(socket, &event)));
+        match result.unwrap_or_else(|_| Reply::Now(self.shared.panicked(name))) {
+            Reply::Now(outcome) => reply(socket, name, packet.id, outcome),
+            Reply::Later(future) => {
+                let (shared, socket) = (Arc::clone(&self.shared), Arc::clone(socket));
+                let (event, id) = (Box::from(name), packet.id);
+                self.start(Box::pin(async move {
+                    let outcome = AssertUnwindSafe(future).catch_unwind().await;
+                    let outcome = outcome.unwrap_or_else(|_| shared.panicked(&event));
+                    Finished::Handled { socket, event, id, outcome }
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Polls a future once, so that requests begin in the order in which they came, and keeps it if it has to wait.
+    fn start(&mut self, mut future: Pending) {
+        let mut cx = Context::from_waker(Waker::noop());
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(finished) => self.finish(finished),
+            // The session's task polls it again with its own waker before it goes to sleep.
+            Poll::Pending => self.pending.push(future),
+        }
+    }
+
+    fn finish(&mut self, finished: Finished) {
+        match finished {
+            Finished::Admitted { route, result } => self.finish_connect(route, result),
+            Finished::Handled { socket, event, id, outcome } => reply(&socket, &event, id, outcome),
+        }
+    }
+}
+
+impl Connection for Client {
+    fn handle_text(&mut self, text: &str) -> Result<(), CloseReason> {
+        match self.decoder.handle_text(text) {
+            Ok(Some(packet)) => self.handle_packet(&packet, &[]),
+            Ok(None) => Ok(()),
+            Err(_) => Err(CloseReason::ParseError),
+        }
+    }
+
+    fn handle_binary(&mut self, data: &[u8]) -> Result<(), CloseReason> {
+        let pending = self.decoder.pending_bytes().saturating_add(data.len());
+        if pending > self.session.max_message_bytes() {
+            return Err(CloseReason::TooLarge);
+        }
+        match self.decoder.handle_binary(Bytes::copy_from_slice(data)) {
+            Ok(Some(assembled)) => self.handle_packet(&assembled.packet(), &assembled.attachments),
+            Ok(None) => Ok(()),
+            Err(_) => Err(CloseReason::ParseError),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        while let Poll::Ready(Some(finished)) = Pin::new(&mut self.pending).poll_next(cx) {
+            self.finish(finished);
+            progress = true;
+        }
+        progress
+    }
+
+    fn is_busy(&self) -> bool {
+        self.pending.len() >= self.shared.limits.in_flight_events
+    }
+
+    fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.connect_deadline
+    }
+
+    fn handle_timeout(&mut self, _: Instant) -> Result<(), CloseReason> {
+        Err(CloseReason::ConnectTimeout)
+    }
+
+    fn handle_close(&mut self, reason: CloseReason) {
+        let reason = reason.to_string();
+        for (route, socket) in std::mem::take(&mut self.sockets) {
+            disconnect(&route, &socket, &reason);
+        }
+        self.pending = FuturesUnordered::new();
+    }
+}
+
+fn disconnect(route: &Route, socket: &Arc<Socket>, reason: &str) {
+    socket.mark_disconnected();
+    route.namespace.remove(socket);
+    tracing::debug!(sid = ?socket.session().sid(), namespace = %route.namespace.name(), reason, "socket disconnected");
+    route.middleware.disconnected(socket, reason);
+}
+
+fn reply(socket: &Arc<Socket>, event: &str, id: Option<u64>, outcome: Outcome) {
+    let args = match (outcome, id) {
+        (Outcome::Silent, _) | (Outcome::Ack(_), None) => return,
+        (Outcome::Refused(refusal), None) => return socket.emit_refusal(event, &refusal),
+        (Outcome::Refused(refusal), Some(_)) => Args::one(refusal.to_ack()),
+        (Outcome::Ack(args), Some(_)) => args,
+    };
+    if let Some(id) = id {
+        let json: Vec<&str> = args.json.iter().map(String::as_str).collect();
+        socket.send(&encode::ack(socket.namespace().name(), id, &json, &args.attachments), false);
+    }
+}
+
+fn unknown_event(name: &str, route: &Route) -> Refusal {
+    let namespace = route.namespace.name();
+    Refusal::new(ErrorCode::UnknownEvent, format!("the namespace {namespace} has no event {name:?}"))
+}
+
+impl Shared {
+    fn panicked(&self, event: &str) -> Outcome {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(event, "a handler panicked; its request was refused");
+        Outcome::Refused(Refusal::new(ErrorCode::Internal, "the server failed to handle this event"))
+    }
+}

@@ -1,0 +1,80 @@
+//! What stands between a CONNECT packet and a socket.
+
+use std::{any::Any, pin::Pin, sync::Arc};
+
+use super::{Refusal, Socket};
+use crate::{codes::ErrorCode, ids::SocketId, transport::Handshake};
+
+/// A client asks to join a namespace.
+#[derive(Clone, Debug)]
+pub struct ConnectRequest {
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The request that opened the session.
+    pub handshake: Arc<Handshake>,
+    /// The id that the socket will have.
+    pub socket_id: SocketId,
+    /// The auth object as JSON text (Engine.IO 4).
+    pub auth: Option<String>,
+    /// The query of the namespace, still percent-encoded (Engine.IO 3).
+    pub query: Option<String>,
+}
+
+/// Lets a client in.
+pub struct Admission {
+    /// The id of the request.
+    pub socket_id: SocketId,
+    /// What handlers find through [`Socket::data`].
+    pub data: Arc<dyn Any + Send + Sync>,
+}
+
+/// Why a client is not let in, as the client's `connect_error` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectError {
+    /// The sentence; the only thing that Engine.IO 3 clients get.
+    pub message: String,
+    /// `data` of the error as JSON text.
+    pub data: Option<String>,
+}
+
+impl ConnectError {
+    /// A refusal with its code and details.
+    #[must_use]
+    pub fn from_refusal(refusal: &Refusal) -> Self {
+        Self { message: refusal.message.clone(), data: Some(refusal.to_connect_data()) }
+    }
+
+    /// There is no such namespace. The official server's words, without data.
+    #[must_use]
+    pub fn invalid_namespace() -> Self {
+        Self { message: "Invalid namespace".to_owned(), data: None }
+    }
+
+    /// The server failed.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::from_refusal(&Refusal::new(ErrorCode::Internal, "the server failed to connect this socket"))
+    }
+}
+
+/// The future of [`Middleware::connect`].
+pub type Connecting = Pin<Box<dyn Future<Output = Result<Admission, ConnectError>> + Send>>;
+
+/// Decides who may join a namespace, and prepares the socket.
+pub trait Middleware: Send + Sync + 'static {
+    /// Checks the request. Nothing of the namespace is reachable for the client until this has succeeded.
+    fn connect(&self, request: ConnectRequest) -> Connecting;
+
+    /// The socket exists and is addressable; puts it into its rooms. Its CONNECT answer is queued afterwards.
+    ///
+    /// # Errors
+    ///
+    /// The socket is removed and the client refused.
+    fn join(&self, socket: &Arc<Socket>) -> Result<(), ConnectError>;
+
+    /// The CONNECT answer is queued: what is emitted here is the first thing the client gets.
+    fn connected(&self, socket: &Arc<Socket>, handshake: &Handshake);
+
+    /// The socket has left its namespace and its rooms.
+    fn disconnected(&self, socket: &Arc<Socket>, reason: &str);
+}

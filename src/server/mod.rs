@@ -1,0 +1,126 @@
+//! The Socket.IO core: namespaces, sockets, rooms, acks, broadcasts, middleware, typed events.
+//!
+//! It knows nothing about chat; `examples/echo.rs` is another application on it. One [`Server`] has a fixed set of namespaces,
+//! each with its [`Middleware`] and its [`Routes`]. Applications address sockets through [`Namespace`], which they hold
+//! themselves.
+
+mod broadcast;
+mod client;
+mod encode;
+mod event;
+mod middleware;
+mod namespace;
+mod refusal;
+mod rest;
+mod routes;
+mod socket;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use self::routes::Route;
+pub use self::{
+    broadcast::Broadcast,
+    client::Client,
+    event::{Args, ClientEvent, Event, Handler, Outcome, Reply, ServerEvent, decode_json},
+    middleware::{Admission, ConnectError, ConnectRequest, Connecting, Middleware},
+    namespace::Namespace,
+    refusal::Refusal,
+    rest::Payload,
+    routes::Routes,
+    socket::{AckError, Socket},
+};
+use crate::{
+    protocol::socketio,
+    transport::{Application, Config, Handshake, Session},
+};
+
+/// What one client may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Limits of packets: attachments, event names, nesting.
+    pub packets: socketio::Limits,
+    /// Bytes of one message, attachments included, once a namespace was joined.
+    pub max_message_bytes: usize,
+    /// The same before that.
+    pub unauthenticated_bytes: usize,
+    /// Within this time a namespace must have been joined.
+    pub connect_timeout: Duration,
+    /// Namespaces of one session.
+    pub max_namespaces: usize,
+    /// Events of one session under way at once; reading pauses beyond.
+    pub in_flight_events: usize,
+}
+
+impl From<&Config> for Limits {
+    fn from(config: &Config) -> Self {
+        Self {
+            packets: socketio::Limits::default(),
+            max_message_bytes: config.max_http_buffer_bytes,
+            unauthenticated_bytes: config.unauthenticated_bytes.min(config.max_http_buffer_bytes),
+            connect_timeout: config.connect_timeout(),
+            max_namespaces: config.max_namespaces,
+            in_flight_events: config.in_flight_events,
+        }
+    }
+}
+
+/// A Socket.IO server: what [`Transport`](crate::transport::Transport) runs.
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    routes: HashMap<Arc<str>, Arc<Route>>,
+    limits: Limits,
+    panics: AtomicU64,
+}
+
+impl Server {
+    /// A server without namespaces.
+    pub fn builder(limits: Limits) -> Builder {
+        Builder { routes: HashMap::new(), limits }
+    }
+
+    /// How many handlers have panicked since the start. Each is a bug; the test suite expects 0.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.shared.panics.load(Ordering::Relaxed)
+    }
+}
+
+impl Application for Server {
+    type Connection = Client;
+
+    fn open(&self, session: Arc<Session>, handshake: Handshake) -> Client {
+        Client::new(Arc::clone(&self.shared), session, handshake)
+    }
+}
+
+/// Puts a [`Server`] together.
+#[must_use]
+pub struct Builder {
+    routes: HashMap<Arc<str>, Arc<Route>>,
+    limits: Limits,
+}
+
+impl Builder {
+    /// Adds a namespace with what serves it.
+    pub fn namespace(mut self, namespace: &Arc<Namespace>, middleware: Arc<dyn Middleware>, routes: Routes) -> Self {
+        let route = Route::new(Arc::clone(namespace), middleware, routes);
+        self.routes.insert(Arc::clone(namespace.name()), Arc::new(route));
+        self
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn build(self) -> Server {
+        Server { shared: Arc::new(Shared { routes: self.routes, limits: self.limits, panics: AtomicU64::new(0) }) }
+    }
+}

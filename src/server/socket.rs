@@ -1,0 +1,206 @@
+//! One client in one namespace.
+
+use std::{
+    any::Any,
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use thiserror::Error;
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{Args, Namespace, Refusal, ServerEvent, encode};
+use crate::{
+    ids::SocketId,
+    protocol::engineio::CloseReason,
+    transport::{Outgoing, Session},
+};
+
+/// Most acks that the server may be waiting for on one socket. A client that never answers must not fill memory.
+const MAX_PENDING_ACKS: usize = 1024;
+
+/// Why an ack did not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum AckError {
+    /// The client did not answer in time.
+    #[error("no ack in time")]
+    Timeout,
+    /// The socket disconnected first.
+    #[error("socket disconnected")]
+    Disconnected,
+    /// Too many acks are outstanding on this socket.
+    #[error("more than {MAX_PENDING_ACKS} acks outstanding")]
+    TooMany,
+}
+
+/// Who waits for which ack. Boxed, since few sockets are ever asked for one.
+type PendingAcks = Option<Box<HashMap<u64, oneshot::Sender<Args>>>>;
+
+/// One client in one namespace, as handlers and broadcasts see it.
+pub struct Socket {
+    id: SocketId,
+    namespace: Arc<Namespace>,
+    session: Arc<Session>,
+    data: Arc<dyn Any + Send + Sync>,
+    connected: AtomicBool,
+    rooms: Mutex<HashSet<Arc<str>>>,
+    next_ack: AtomicU64,
+    acks: Mutex<PendingAcks>,
+}
+
+impl Socket {
+    pub(super) fn new(
+        id: SocketId,
+        namespace: Arc<Namespace>,
+        session: Arc<Session>,
+        data: Arc<dyn Any + Send + Sync>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            namespace,
+            session,
+            data,
+            connected: AtomicBool::new(true),
+            rooms: Mutex::default(),
+            next_ack: AtomicU64::new(0),
+            acks: Mutex::default(),
+        })
+    }
+
+    /// The public id; another one in each namespace.
+    #[must_use]
+    pub fn id(&self) -> &SocketId {
+        &self.id
+    }
+
+    /// The namespace it is connected to.
+    #[must_use]
+    pub fn namespace(&self) -> &Arc<Namespace> {
+        &self.namespace
+    }
+
+    /// The Engine.IO session beneath.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// What the middleware attached when it let the socket in.
+    #[must_use]
+    pub fn data<T: Any>(&self) -> Option<&T> {
+        self.data.downcast_ref()
+    }
+
+    /// False once the socket has left its namespace.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Acquire)
+    }
+
+    /// True when the socket is in `room`.
+    #[must_use]
+    pub fn is_in(&self, room: &str) -> bool {
+        self.rooms().contains(room)
+    }
+
+    /// Sends a typed event to this client alone.
+    pub fn emit<E: ServerEvent>(&self, event: &E) {
+        match serde_json::to_string(event) {
+            Ok(json) => self.emit_raw(E::NAME, &[&json], &[]),
+            Err(error) => tracing::error!(%error, event = E::NAME, "an event could not be written as JSON"),
+        }
+    }
+
+    /// Sends an event whose arguments are JSON texts, with the attachments of their placeholders.
+    pub fn emit_raw(&self, name: &str, args: &[&str], attachments: &[Bytes]) {
+        self.send(&encode::event(self.namespace.name(), None, name, args, attachments), false);
+    }
+
+    /// Sends an event and waits for the client's ack.
+    ///
+    /// # Errors
+    ///
+    /// When the client does not answer within `patience`, disconnects, or owes too many acks already.
+    pub async fn emit_with_ack(&self, name: &str, args: &Args, patience: Duration) -> Result<Args, AckError> {
+        let (sender, answer) = oneshot::channel();
+        let id = self.next_ack.fetch_add(1, Ordering::Relaxed);
+        {
+            let mut acks = self.acks();
+            let acks = acks.get_or_insert_default();
+            if acks.len() >= MAX_PENDING_ACKS {
+                return Err(AckError::TooMany);
+            }
+            acks.insert(id, sender);
+        }
+        if !self.is_connected() {
+            self.forget_ack(id);
+            return Err(AckError::Disconnected);
+        }
+        let json: Vec<&str> = args.json.iter().map(String::as_str).collect();
+        self.send(&encode::event(self.namespace.name(), Some(id), name, &json, &args.attachments), false);
+        let answer = timeout(patience, answer).await;
+        self.forget_ack(id);
+        match answer {
+            Ok(Ok(args)) => Ok(args),
+            Ok(Err(_)) => Err(AckError::Disconnected),
+            Err(_) => Err(AckError::Timeout),
+        }
+    }
+
+    /// Tells the client of a refusal that no ack can carry.
+    pub fn emit_refusal(&self, event: &str, refusal: &Refusal) {
+        self.emit_raw("request-failed", &[&refusal.to_event(event)], &[]);
+    }
+
+    /// Ends the whole session, all namespaces of this client.
+    pub fn close_session(&self) {
+        self.session.close(CloseReason::ServerClose);
+    }
+
+    pub(super) fn send(&self, packets: &[Outgoing], volatile: bool) {
+        if volatile { self.session.send_volatile(packets) } else { self.session.send(packets) }
+    }
+
+    /// An ack arrived; one that nobody waits for is ignored.
+    pub(super) fn resolve_ack(&self, id: u64, args: Args) {
+        let waiting = self.acks().as_mut().and_then(|acks| acks.remove(&id));
+        if let Some(waiting) = waiting {
+            // The one who asked may have given up meanwhile.
+            waiting.send(args).ok();
+        }
+    }
+
+    pub(super) fn mark_disconnected(&self) {
+        self.connected.store(false, Ordering::Release);
+        *self.acks() = None;
+    }
+
+    /// The rooms the socket is in. Changed under the namespace's lock only.
+    pub(super) fn rooms(&self) -> MutexGuard<'_, HashSet<Arc<str>>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget_ack(&self, id: u64) {
+        if let Some(acks) = self.acks().as_mut() {
+            acks.remove(&id);
+        }
+    }
+
+    fn acks(&self) -> MutexGuard<'_, PendingAcks> {
+        self.acks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Socket")
+            .field("id", &self.id)
+            .field("namespace", &self.namespace.name())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,307 @@
+//! The store: a handle to read from and to submit batches to.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    batch::{Batch, Committed, Versioned},
+    error::{CommitError, StorageError},
+    inbox::Submitted,
+    key::{Key, PrefixOf},
+    memory::Memory,
+    open::Config,
+    open_error::OpenError,
+    publisher,
+    range::{Direction, KeyRange},
+    reader::Reader,
+    record::Record,
+    snapshot::{Current, Snapshot},
+    table::{Log, Table},
+    threads::Threads,
+    writer::Health,
+};
+
+/// The one way to what is stored. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    current: Arc<Current>,
+    backend: Backend,
+    panics: Arc<AtomicU64>,
+}
+
+enum Backend {
+    Memory(Arc<Memory>),
+    Disk(Threads),
+}
+
+impl Store {
+    /// A store that forgets everything when it is dropped, with the semantics of the one on disk. For tests, examples
+    /// and as the model of the other backends: it has no limit in size.
+    ///
+    /// Batches take effect when they are submitted. What was passed to [`commit_then`](Self::commit_then) runs in the
+    /// first poll (or the drop) of this or any later commit's future, in the caller's thread.
+    #[must_use]
+    pub fn memory() -> Self {
+        Self::new(Current::new(Snapshot::default()).into(), Backend::Memory(Arc::default()))
+    }
+
+    /// Opens the database in `config.dir`, or makes one where none has been.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]. Nothing on disk has changed then.
+    pub fn open(config: &Config) -> Result<Self, OpenError> {
+        let (threads, current) = Threads::start(config)?;
+        Ok(Self::new(current, Backend::Disk(threads)))
+    }
+
+    fn new(current: Arc<Current>, backend: Backend) -> Self {
+        Self { shared: Arc::new(Shared { current, backend, panics: Arc::default() }) }
+    }
+
+    /// One consistent state to read from.
+    ///
+    /// # Errors
+    ///
+    /// When the store is closed.
+    pub fn read(&self) -> Result<Reader<'_>, StorageError> {
+        self.shared.current.load().map(Reader::new)
+    }
+
+    /// Submits `batch`; it is on disk when the future yields `Ok`.
+    ///
+    /// Batches are committed in the order of the calls, whether or not the futures are polled. A dropped future changes
+    /// nothing for its batch.
+    ///
+    /// # Errors
+    ///
+    /// See [`CommitError`].
+    pub fn commit(
+        &self,
+        batch: Batch,
+    ) -> impl Future<Output = Result<Committed, CommitError>> + Send + 'static + use<> {
+        self.commit_then(batch, Committed::clone)
+    }
+
+    /// Like [`commit`](Self::commit), and calls `then` after the commit.
+    ///
+    /// The calls follow each other in the order of the commits, one at a time, also when the future has been dropped:
+    /// whoever broadcasts from `then` shows every client the same order. `then` is not called for a batch that was not
+    /// committed. It must be quick and must not block: the calls after it, and the futures of the batches after it, wait.
+    ///
+    /// # Errors
+    ///
+    /// See [`CommitError`]. A panic in `then` is logged, counted and becomes [`CommitError::Unavailable`], although the
+    /// batch is stored.
+    pub fn commit_then<T, F>(
+        &self,
+        batch: Batch,
+        then: F,
+    ) -> impl Future<Output = Result<T, CommitError>> + Send + 'static + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Committed) -> T + Send + 'static,
+    {
+        let (answer, receiver) = oneshot::channel();
+        let job = publisher::job(then, answer, Arc::clone(&self.shared.panics));
+        let memory = match &self.shared.backend {
+            Backend::Memory(memory) => {
+                memory.submit(&self.shared.current, batch, job);
+                Some(Arc::clone(memory))
+            }
+            Backend::Disk(threads) => {
+                threads.submit(Submitted { batch, job });
+                None
+            }
+        };
+        Commit { receiver, memory }
+    }
+
+    /// Commits what has been submitted, runs what follows it, and closes the file. Later commits and reads are answered
+    /// with `Unavailable`.
+    pub async fn close(&self) {
+        match &self.shared.backend {
+            Backend::Memory(memory) => memory.close(&self.shared.current),
+            Backend::Disk(threads) => threads.close().await,
+        }
+    }
+
+    /// Resolves when the database has failed and the process should end (exit code 74); never otherwise.
+    pub fn failed(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let health = match &self.shared.backend {
+            Backend::Memory(_) => None,
+            Backend::Disk(threads) => Some(threads.health()),
+        };
+        async move {
+            if let Some(mut health) = health
+                && health.wait_for(|health| *health == Health::Failed).await.is_ok()
+            {
+                return;
+            }
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// How many of the calls that follow a commit have panicked since the store was opened.
+    pub fn panics(&self) -> u64 {
+        self.shared.panics.load(Ordering::Relaxed)
+    }
+
+    /// [`Reader::get`] in a snapshot of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::get`], and when the store is closed.
+    pub fn get<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K) -> Result<Option<V>, StorageError> {
+        self.read()?.get(table, key)
+    }
+
+    /// [`Reader::get_versioned`] in a snapshot of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::get_versioned`], and when the store is closed.
+    pub fn get_versioned<K: Key, V: Record>(
+        &self,
+        table: &Table<K, V>,
+        key: &K,
+    ) -> Result<Option<Versioned<V>>, StorageError> {
+        self.read()?.get_versioned(table, key)
+    }
+
+    /// [`Reader::get_many`] in a snapshot of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::get_many`], and when the store is closed.
+    pub fn get_many<K: Key, V: Record>(&self, table: &Table<K, V>, keys: &[K]) -> Result<Vec<Option<V>>, StorageError> {
+        self.read()?.get_many(table, keys)
+    }
+
+    /// [`Reader::contains`] in a snapshot of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::contains`], and when the store is closed.
+    pub fn contains<K: Key, V>(&self, table: &Table<K, V>, key: &K) -> Result<bool, StorageError> {
+        self.read()?.contains(table, key)
+    }
+
+    /// [`Reader::scan`] in a snapshot of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::scan`], and when the store is closed.
+    pub fn scan<K: Key, V: Record>(
+        &self,
+        table: &Table<K, V>,
+        range: impl Into<KeyRange<K>>,
+        limit: usize,
+        direction: Direction,
+    ) -> Result<Vec<(K, V)>, StorageError> {
+        self.read()?.scan(table, range, limit, direction)
+    }
+
+    /// [`Reader::scan_prefix`] in a snapshot of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::scan_prefix`], and when the store is closed.
+    pub fn scan_prefix<P: PrefixOf<K>, K: Key, V: Record>(
+        &self,
+        table: &Table<K, V>,
+        prefix: &P,
+        limit: usize,
+        direction: Direction,
+    ) -> Result<Vec<(K, V)>, StorageError> {
+        self.read()?.scan_prefix(table, prefix, limit, direction)
+    }
+
+    /// [`Reader::head`] in a snapshot of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::head`], and when the store is closed.
+    pub fn head<K: Key, V>(&self, log: &Log<K, V>, key: &K) -> Result<u64, StorageError> {
+        self.read()?.head(log, key)
+    }
+
+    /// [`Reader::scan_log`] in a snapshot of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::scan_log`], and when the store is closed.
+    pub fn scan_log<K: Key, V: Record>(
+        &self,
+        log: &Log<K, V>,
+        key: &K,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, V)>, StorageError> {
+        self.read()?.scan_log(log, key, after_seq, limit)
+    }
+
+    /// [`Reader::scan_log_back`] in a snapshot of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::scan_log_back`], and when the store is closed.
+    pub fn scan_log_back<K: Key, V: Record>(
+        &self,
+        log: &Log<K, V>,
+        key: &K,
+        before_seq: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(u64, V)>, StorageError> {
+        self.read()?.scan_log_back(log, key, before_seq, limit)
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+/// Waits for the outcome of one batch.
+struct Commit<T> {
+    receiver: oneshot::Receiver<Result<T, CommitError>>,
+    /// A store in memory has no thread that calls what follows a commit.
+    memory: Option<Arc<Memory>>,
+}
+
+impl<T> Commit<T> {
+    fn publish(&self) {
+        if let Some(memory) = &self.memory {
+            memory.publish();
+        }
+    }
+}
+
+impl<T> Future for Commit<T> {
+    type Output = Result<T, CommitError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.publish();
+        Pin::new(&mut self.receiver).poll(cx).map(|answer| answer.unwrap_or(Err(CommitError::Unavailable)))
+    }
+}
+
+impl<T> Drop for Commit<T> {
+    fn drop(&mut self) {
+        self.publish();
+    }
+}

@@ -1,0 +1,197 @@
+//! The writer: one thread that commits what has queued up while the last commit was synced.
+//!
+//! A commit writes one journal row and changes the snapshot; the tables get their rows later, sorted and in bulk:
+//!
+//! ```text
+//! submitted -> group -> journal row, fsync -> top layers -> frozen layer -> tables, slice by slice -> journal rows go
+//! ```
+//!
+//! Random keys would make each commit rewrite a page per key. This way a commit costs the same whatever it changes, and
+//! a page of the tables is rewritten once for many changes. What is in the journal is also in the layers, which hide
+//! the tables below them, so that no reader sees how far filing is. A crash at any moment leaves a journal that covers
+//! all that may be missing from the tables; to apply it again to rows that are there already changes nothing.
+
+use std::{
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use super::{
+    disk::{Changes, Disk, Replay},
+    group::{Group, Heads},
+    inbox::{Ending, Inbox, Submitted, Work},
+    layer::{self, Layer},
+    open::Filing,
+    publisher::Outcomes,
+    snapshot::{Current, Snapshot},
+};
+
+/// What became of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    Open,
+    /// A commit failed: what the last group did is not known until the next start.
+    Failed,
+    Closed,
+}
+
+/// Everything the writer thread owns.
+pub(crate) struct Writer {
+    disk: Disk,
+    current: Arc<Current>,
+    filing: Filing,
+    heads: Heads,
+    /// The number of the last journal row.
+    journaled: u64,
+    /// What is in the journal only, newest first.
+    recent: Vec<Arc<Layer>>,
+    frozen: Option<Frozen>,
+}
+
+/// Rows that are being filed.
+struct Frozen {
+    layer: Arc<Layer>,
+    /// How many of them are in the tables.
+    filed: usize,
+    /// The last journal row that they come from.
+    through: u64,
+}
+
+impl Writer {
+    /// A writer that goes on where the journal ends.
+    pub(crate) fn new(disk: Disk, replay: Replay, filing: Filing) -> Result<Self, redb::Error> {
+        let recent = replay.groups.into_iter().fold(Vec::new(), |layers, group| layer::push(&layers, group));
+        let snapshot = Snapshot { layers: recent.clone(), base: Some(disk.base()?) };
+        Ok(Self {
+            disk,
+            current: Arc::new(Current::new(snapshot)),
+            filing,
+            heads: Heads::default(),
+            journaled: replay.last,
+            recent,
+            frozen: None,
+        })
+    }
+
+    /// Where readers find what has been committed.
+    pub(crate) fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current)
+    }
+
+    /// Commits what arrives until the inbox ends, then closes the file. Tells `health` of a failure at once.
+    pub(crate) fn run(mut self, inbox: &Inbox, outcomes: &Outcomes, health: &watch::Sender<Health>) {
+        let failure = match catch_unwind(AssertUnwindSafe(|| self.work(inbox, outcomes))) {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("the database library panicked".to_owned()),
+        };
+        if let Some(failure) = failure {
+            tracing::error!(failure, "cannot write the database: no more is stored until it is opened again");
+            health.send_replace(Health::Failed);
+            inbox.fail();
+        }
+        self.current.publish(None);
+        if !matches!(catch_unwind(AssertUnwindSafe(|| self.disk.close())), Ok(Ok(()))) {
+            tracing::warn!("the database was not closed in order: the next start repairs it");
+        }
+    }
+
+    fn work(&mut self, inbox: &Inbox, outcomes: &Outcomes) -> Result<(), redb::Error> {
+        loop {
+            match inbox.take(self.patience()) {
+                Work::Group(group) => self.commit(group, outcomes)?,
+                Work::Nothing => {
+                    self.freeze();
+                    self.file(None)?;
+                }
+                Work::End(Ending::Abandoned) => return Ok(()),
+                Work::End(Ending::Clean) => {
+                    while self.frozen.is_some() || !self.recent.is_empty() {
+                        self.freeze();
+                        self.file(None)?;
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// How long to wait for batches before filing goes on.
+    fn patience(&self) -> Duration {
+        match (&self.frozen, self.recent.is_empty()) {
+            (Some(_), _) => Duration::ZERO,
+            (None, false) => self.filing.idle,
+            (None, true) => Duration::MAX,
+        }
+    }
+
+    fn commit(&mut self, submitted: Vec<Submitted>, outcomes: &Outcomes) -> Result<(), redb::Error> {
+        let below = self.current.load().map_err(|_| redb::Error::DatabaseClosed)?;
+        let mut group = Group::new(&below, &mut self.heads);
+        let mut told = Vec::with_capacity(submitted.len());
+        for Submitted { batch, job } in submitted {
+            told.push((job, group.apply(batch)));
+        }
+        let layer = group.into_layer();
+        if !layer.rows().is_empty() {
+            self.store(layer)?;
+        }
+        // The publisher ends after the writer only.
+        drop(outcomes.send(told));
+        Ok(())
+    }
+
+    /// Writes a group's rows to the journal, and a slice of what is being filed along with it.
+    fn store(&mut self, layer: Layer) -> Result<(), redb::Error> {
+        let rows: usize = self.recent.iter().map(|layer| layer.rows().len()).sum();
+        let bytes: usize = self.recent.iter().map(|layer| layer.bytes()).sum();
+        if rows >= self.filing.rows || bytes >= self.filing.bytes {
+            self.freeze();
+        }
+        self.file(Some(layer))
+    }
+
+    /// Makes the recent layers the ones to be filed, unless some are at that.
+    fn freeze(&mut self) {
+        if self.frozen.is_some() {
+            return;
+        }
+        let merged = mem::take(&mut self.recent).into_iter().reduce(|newer, older| Layer::merge(&newer, &older).into());
+        self.frozen = merged.map(|layer| Frozen { layer, filed: 0, through: self.journaled });
+    }
+
+    /// One transaction: the rows of `group` into the journal, the next slice of the frozen ones into their tables.
+    fn file(&mut self, group: Option<Layer>) -> Result<(), redb::Error> {
+        let mut changes = Changes::default();
+        if let Some(group) = &group {
+            self.journaled += 1;
+            changes.journal = Some((self.journaled, group));
+        }
+        let mut filed = 0;
+        if let Some(frozen) = &self.frozen {
+            // Twice as many as came in, so that filing ends before as many again have gathered.
+            let slice = self.filing.slice.max(group.as_ref().map_or(0, |group| group.rows().len() * 2));
+            let rest = frozen.layer.rows().get(frozen.filed..).unwrap_or_default();
+            changes.filed = rest.get(..slice).unwrap_or(rest);
+            changes.filed_through = (changes.filed.len() == rest.len()).then_some(frozen.through);
+            filed = changes.filed.len();
+        }
+        self.disk.write(&changes)?;
+        if changes.filed_through.is_some() {
+            self.frozen = None;
+        } else if let Some(frozen) = &mut self.frozen {
+            frozen.filed += filed;
+        }
+        if let Some(group) = group {
+            self.recent = layer::push(&self.recent, group);
+        }
+        let frozen = self.frozen.as_ref().map(|frozen| Arc::clone(&frozen.layer));
+        let layers = self.recent.iter().cloned().chain(frozen).collect();
+        self.current.publish(Some(Snapshot { layers, base: Some(self.disk.base()?) }.into()));
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! One WebSocket connection: reads frames through a buffer that a thread's connections share, writes what is queued together.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    io::IoSlice,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{
+    io::Io,
+    outbox::Outgoing,
+    websocket::{FrameError, FrameReader, Incoming, binary_header},
+};
+use crate::protocol::engineio::Version;
+
+/// Bytes read at once. The buffer belongs to the thread: ten thousand idle connections need none.
+const READ_BYTES: usize = 64 * 1024;
+/// Most pieces in one write.
+const PIECES: usize = 64;
+/// Packets taken from the queue at a time, so that most of what a slow reader lets pile up stays under the queue's limits.
+pub(super) const PACKETS_PER_WRITE: usize = 64;
+/// A drained queue keeps room for this many pieces; more is given back.
+const KEPT_PIECES: usize = 4;
+
+/// Reads after our close frame, at most: what a client had under way when it was told.
+const READS_PER_END: usize = 64;
+
+thread_local! {
+    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+/// Why reading stopped for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadEnd {
+    /// The peer is gone.
+    Gone,
+    /// The peer broke the WebSocket protocol or a limit.
+    Broken(FrameError),
+}
+
+/// What the caller wants after a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Continue {
+    /// The next message.
+    Yes,
+    /// A pause: what was read already is kept for the next call.
+    Pause,
+}
+
+/// A WebSocket over any byte stream.
+pub(super) struct Channel {
+    io: Box<dyn Io>,
+    reader: FrameReader,
+    pieces: VecDeque<Bytes>,
+}
+
+impl Channel {
+    pub(super) fn new(io: Box<dyn Io>) -> Self {
+        Self { io, reader: FrameReader::default(), pieces: VecDeque::new() }
+    }
+
+    /// Reads once and hands every whole message to `each`, in order, until it asks for a pause.
+    ///
+    /// `Ready(Ok(true))` when something was read or handled, `Ready(Ok(false))` after a pause.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        max_bytes: usize,
+        each: &mut impl FnMut(Incoming<'_>) -> Continue,
+    ) -> Poll<Result<bool, ReadEnd>> {
+        if self.reader.has_partial() {
+            // What an earlier pause left may hold whole frames; then nothing has to be read for them.
+            let mut waiting = self.reader.take_partial();
+            let before = waiting.len();
+            let result = Self::parse(&mut self.reader, &mut waiting, max_bytes, each);
+            let used = result.unwrap_or(before);
+            waiting.advance(used.min(before));
+            self.reader.restore(waiting);
+            match result {
+                Err(error) => return Poll::Ready(Err(ReadEnd::Broken(error))),
+                Ok(0) => {}
+                Ok(_) => return Poll::Ready(Ok(true)),
+            }
+        }
+        READ_BUFFER.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(ReadEnd::Gone)),
+                Poll::Ready(Ok(())) => {}
+            }
+            let input = buffer.filled_mut();
+            if input.is_empty() {
+                return Poll::Ready(Err(ReadEnd::Gone));
+            }
+            self.take_input(input, max_bytes, each).map_err(ReadEnd::Broken)?;
+            Poll::Ready(Ok(true))
+        })
+    }
+
+    fn take_input(
+        &mut self,
+        input: &mut [u8],
+        max_bytes: usize,
+        each: &mut impl FnMut(Incoming<'_>) -> Continue,
+    ) -> Result<(), FrameError> {
+        if self.reader.has_partial() {
+            self.reader.push(input);
+            let mut waiting = self.reader.take_partial();
+            let used = Self::parse(&mut self.reader, &mut waiting, max_bytes, each)?;
+            waiting.advance(used.min(waiting.len()));
+            self.reader.restore(waiting);
+        } else {
+            let used = Self::parse(&mut self.reader, input, max_bytes, each)?;
+            self.reader.push(input.get(used..).unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// Parses whole frames from the front and returns the bytes used.
+    fn parse(
+        reader: &mut FrameReader,
+        input: &mut [u8],
+        max_bytes: usize,
+        each: &mut impl FnMut(Incoming<'_>) -> Continue,
+    ) -> Result<usize, FrameError> {
+        let mut used = 0_usize;
+        while let Some(rest) = input.get_mut(used..).filter(|rest| !rest.is_empty()) {
+            let (count, wish) = reader.read(rest, max_bytes, &mut *each)?;
+            used = used.saturating_add(count);
+            if count == 0 || wish == Some(Continue::Pause) {
+                break;
+            }
+        }
+        Ok(used)
+    }
+
+    /// Queues a ready-made frame.
+    pub(super) fn queue_frame(&mut self, frame: Bytes) {
+        self.pieces.push_back(frame);
+    }
+
+    /// Queues packets in this connection's wire form.
+    pub(super) fn queue(&mut self, version: Version, packets: impl Iterator<Item = Outgoing>) {
+        for packet in packets {
+            match packet {
+                Outgoing::Text(text) => self.pieces.push_back(text.into_frame()),
+                Outgoing::Binary(data) => {
+                    // Version 3 marks the type of a binary frame with a byte of value 4.
+                    let marker: &'static [u8] = match version {
+                        Version::V3 => &[4],
+                        Version::V4 => &[],
+                    };
+                    self.pieces.push_back(binary_header(data.len().saturating_add(marker.len())));
+                    self.pieces
+                        .extend([Bytes::from_static(marker), data].into_iter().filter(|piece| !piece.is_empty()));
+                }
+            }
+        }
+    }
+
+    /// Writes what is queued, many pieces in one call. `Ready(Ok)` when all is written.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        while !self.pieces.is_empty() {
+            let written = match self.pieces.front() {
+                Some(piece) if self.pieces.len() == 1 => Pin::new(&mut self.io).poll_write(cx, piece),
+                _ => {
+                    let mut slices = [IoSlice::new(&[]); PIECES];
+                    let mut count = 0;
+                    for (slot, piece) in slices.iter_mut().zip(&self.pieces) {
+                        *slot = IoSlice::new(piece);
+                        count += 1;
+                    }
+                    let slices = slices.get(..count).unwrap_or_default();
+                    Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+                }
+            };
+            match written {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => self.advance(count),
+            }
+        }
+        if self.pieces.capacity() > KEPT_PIECES {
+            self.pieces = VecDeque::new();
+        }
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    /// Ends our half of the stream.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.io).poll_shutdown(cx).map(|_| ())
+    }
+
+    /// Reads and forgets until the peer has closed its half too.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        READ_BUFFER.with_borrow_mut(|buffer| {
+            for _ in 0..READS_PER_END {
+                let mut buffer = ReadBuf::new(buffer);
+                match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                    Poll::Ready(_) => return Poll::Ready(()),
+                }
+            }
+            // A peer that goes on sending after the close frame is not waited for.
+            Poll::Ready(())
+        })
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        while let Some(piece) = self.pieces.front_mut() {
+            if count < piece.len() {
+                piece.advance(count);
+                return;
+            }
+            count = count.saturating_sub(piece.len());
+            self.pieces.pop_front();
+        }
+    }
+}

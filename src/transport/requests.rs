@@ -1,0 +1,303 @@
+//! The HTTP side of Engine.IO: which request may do what, in the order of the official server's checks, with its error codes.
+//!
+//! Spec: Engine.IO v4, "Handshake", "HTTP long-polling", "Upgrade".
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{self, HeaderName, HeaderValue},
+};
+use tokio::{sync::oneshot, time::timeout};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::{
+    Application, Body, Handshake, Session, Transport,
+    io::take_stream,
+    session::{Answer, Command},
+};
+use crate::protocol::engineio::{CloseReason, TransportKind, Version};
+
+/// Time for the body of a POST.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a request is refused, with the number clients know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    TransportUnknown = 0,
+    UnknownSid = 1,
+    BadHandshakeMethod = 2,
+    BadRequest = 3,
+    UnsupportedVersion = 5,
+}
+
+impl Refusal {
+    fn message(self) -> &'static str {
+        match self {
+            Self::TransportUnknown => "Transport unknown",
+            Self::UnknownSid => "Session ID unknown",
+            Self::BadHandshakeMethod => "Bad handshake method",
+            Self::BadRequest => "Bad request",
+            Self::UnsupportedVersion => "Unsupported protocol version",
+        }
+    }
+}
+
+/// The query parameters of Engine.IO; the last of repeated ones counts.
+#[derive(Debug, Default)]
+struct Query {
+    eio: Option<String>,
+    transport: Option<String>,
+    sid: Option<String>,
+    base64: bool,
+}
+
+impl Query {
+    fn parse(query: &str) -> Self {
+        let mut parsed = Self::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "EIO" => parsed.eio = Some(value.into_owned()),
+                "transport" => parsed.transport = Some(value.into_owned()),
+                "sid" => parsed.sid = Some(value.into_owned()),
+                "b64" => parsed.base64 = !matches!(&*value, "" | "0" | "false"),
+                _ => {}
+            }
+        }
+        parsed
+    }
+}
+
+impl<A: Application> Transport<A> {
+    /// Answers one request to the Engine.IO path. An upgrade goes on in a task of its own.
+    pub async fn handle(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        let is_upgrade = asks_for_websocket(request.headers());
+        match self.dispatch(&mut request, peer, is_upgrade).await {
+            Ok(response) => response,
+            Err(refusal) if is_upgrade => refuse_upgrade(refusal),
+            Err(refusal) => refuse(refusal),
+        }
+    }
+
+    async fn dispatch(
+        &self,
+        request: &mut Request<Incoming>,
+        peer: SocketAddr,
+        is_upgrade: bool,
+    ) -> Result<Response<Body>, Refusal> {
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let kind = query.transport.as_deref().and_then(TransportKind::from_query);
+        let kind = kind.filter(|kind| self.config().offers(*kind)).ok_or(Refusal::TransportUnknown)?;
+        let session = match &query.sid {
+            Some(sid) => Some(self.shared.registry.find(sid).ok_or(Refusal::UnknownSid)?),
+            None => None,
+        };
+        if is_upgrade != (kind == TransportKind::WebSocket) {
+            return Err(Refusal::BadRequest);
+        }
+        if let Some(session) = session {
+            return match kind {
+                TransportKind::WebSocket => self.upgrade_session(request, session),
+                TransportKind::Polling => self.poll(request, &session).await,
+            };
+        }
+        if request.method() != Method::GET {
+            return Err(Refusal::BadHandshakeMethod);
+        }
+        let version = query.eio.as_deref().and_then(Version::from_query);
+        let version = version.filter(|version| *version == Version::V4 || self.config().allow_eio3);
+        let version = version.ok_or(Refusal::UnsupportedVersion)?;
+        let handshake = handshake(request, version, peer);
+        match kind {
+            TransportKind::WebSocket => self.open_websocket(request, handshake, query.base64),
+            TransportKind::Polling => {
+                let session = self.open(handshake, kind, None, query.base64);
+                Ok(self.poll_get(&session).await)
+            }
+        }
+    }
+
+    // ---- polling ---------------------------------------------------------------------------------------------------------
+
+    async fn poll(&self, request: &mut Request<Incoming>, session: &Arc<Session>) -> Result<Response<Body>, Refusal> {
+        if session.transport() != TransportKind::Polling {
+            return Err(Refusal::BadRequest);
+        }
+        match *request.method() {
+            Method::GET => Ok(self.poll_get(session).await),
+            Method::POST => Ok(self.poll_post(request, session).await),
+            _ => Ok(empty(StatusCode::METHOD_NOT_ALLOWED)),
+        }
+    }
+
+    async fn poll_get(&self, session: &Session) -> Response<Body> {
+        let (sender, answer) = oneshot::channel();
+        if session.command(Command::Get(sender)).is_err() {
+            return empty(StatusCode::BAD_REQUEST);
+        }
+        match answer.await {
+            Ok(Answer::Payload { body, binary }) => {
+                let content_type = if binary { "application/octet-stream" } else { "text/plain; charset=UTF-8" };
+                respond(StatusCode::OK, content_type, body)
+            }
+            Ok(Answer::Taken | Answer::Refused) | Err(_) => empty(StatusCode::BAD_REQUEST),
+        }
+    }
+
+    async fn poll_post(&self, request: &mut Request<Incoming>, session: &Arc<Session>) -> Response<Body> {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let binary = content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/octet-stream"));
+        // A client that breaks off in the middle of a body has lost packets: its session ends with the request.
+        let mut guard = CloseGuard(Some(session));
+        let body = Limited::new(request.body_mut(), session.max_message_bytes());
+        let body = match timeout(BODY_TIMEOUT, body.collect()).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+                session.close(CloseReason::TooLarge);
+                guard.0 = None;
+                return close_connection(StatusCode::PAYLOAD_TOO_LARGE);
+            }
+            Ok(Err(_)) | Err(_) => return close_connection(StatusCode::REQUEST_TIMEOUT),
+        };
+        let (sender, answer) = oneshot::channel();
+        if session.command(Command::Post { body, binary, answer: sender }).is_err() {
+            return empty(StatusCode::BAD_REQUEST);
+        }
+        let answer = answer.await;
+        guard.0 = None;
+        match answer {
+            Ok(Answer::Taken) => respond(StatusCode::OK, "text/html", Bytes::from_static(b"ok")),
+            Ok(Answer::Refused | Answer::Payload { .. }) | Err(_) => empty(StatusCode::BAD_REQUEST),
+        }
+    }
+
+    // ---- WebSocket ---------------------------------------------------------------------------------------------------------
+
+    fn open_websocket(
+        &self,
+        request: &mut Request<Incoming>,
+        handshake: Handshake,
+        base64_only: bool,
+    ) -> Result<Response<Body>, Refusal> {
+        let response = switch_protocols(request.headers())?;
+        let upgrade = hyper::upgrade::on(request);
+        let transport = self.clone();
+        self.shared.tracker.spawn(async move {
+            if let Ok(upgraded) = upgrade.await {
+                transport.open(handshake, TransportKind::WebSocket, Some(take_stream(upgraded)), base64_only);
+            }
+        });
+        Ok(response)
+    }
+
+    fn upgrade_session(
+        &self,
+        request: &mut Request<Incoming>,
+        session: Arc<Session>,
+    ) -> Result<Response<Body>, Refusal> {
+        if !self.config().upgrades() {
+            return Err(Refusal::BadRequest);
+        }
+        // A session that has been upgraded already closes the newcomer after the handshake, as the official server does.
+        let response = switch_protocols(request.headers())?;
+        let upgrade = hyper::upgrade::on(request);
+        self.shared.tracker.spawn(async move {
+            if let Ok(upgraded) = upgrade.await {
+                // When the session has ended meanwhile, the stream is dropped with the command.
+                drop(session.command(Command::Candidate(take_stream(upgraded))));
+            }
+        });
+        Ok(response)
+    }
+}
+
+/// Ends a session unless it is disarmed.
+struct CloseGuard<'a>(Option<&'a Arc<Session>>);
+
+impl Drop for CloseGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = self.0 {
+            session.close(CloseReason::TransportError);
+        }
+    }
+}
+
+fn handshake(request: &Request<Incoming>, version: Version, peer: SocketAddr) -> Handshake {
+    let text = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).map(Box::from);
+    Handshake {
+        version,
+        query: request.uri().query().unwrap_or_default().into(),
+        authorization: text(header::AUTHORIZATION),
+        cookie: text(header::COOKIE),
+        origin: text(header::ORIGIN),
+        fetch_site: text(HeaderName::from_static("sec-fetch-site")),
+        address: peer.ip(),
+    }
+}
+
+/// True when the headers name the WebSocket protocol; whether they are complete is checked later.
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    let lists = |name: HeaderName, token: &str| {
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.split(',').any(|item| item.trim().eq_ignore_ascii_case(token)))
+    };
+    lists(header::UPGRADE, "websocket") && lists(header::CONNECTION, "upgrade")
+}
+
+/// The 101 answer (RFC 6455, section 4.2.2). No extension is negotiated.
+fn switch_protocols(headers: &HeaderMap) -> Result<Response<Body>, Refusal> {
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(Refusal::BadRequest)?;
+    let is_key = key.len() == 24 && key.as_bytes().ends_with(b"==");
+    let is_version_13 = headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
+    if !is_key || !is_version_13 {
+        return Err(Refusal::BadRequest);
+    }
+    let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).map_err(|_| Refusal::BadRequest)?;
+    let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(response)
+}
+
+fn refuse(refusal: Refusal) -> Response<Body> {
+    let body = format!(r#"{{"code":{},"message":"{}"}}"#, refusal as u8, refusal.message());
+    respond(StatusCode::BAD_REQUEST, "application/json", body.into())
+}
+
+/// A refused upgrade is a plain answer before the 101.
+fn refuse_upgrade(refusal: Refusal) -> Response<Body> {
+    let mut response = respond(StatusCode::BAD_REQUEST, "text/html", Bytes::from_static(refusal.message().as_bytes()));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::new(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = status;
+    response
+}
+
+/// Refuses a request whose body was not read to its end: the rest must not be taken for the next request.
+fn close_connection(status: StatusCode) -> Response<Body> {
+    let mut response = empty(status);
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}

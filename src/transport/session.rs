@@ -1,0 +1,241 @@
+//! The handle to one Engine.IO session: what others hold to send to it, and what HTTP requests leave for its task.
+
+use std::{
+    collections::VecDeque,
+    net::IpAddr,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use tokio::sync::oneshot;
+
+use super::{
+    io::Io,
+    outbox::{Outbox, OutboxLimits, Outgoing, Queued},
+};
+use crate::{
+    ids::Sid,
+    protocol::engineio::{CloseReason, TransportKind, Version},
+};
+
+/// Most requests that wait for a session's task. A client has one GET, one POST and one upgrade under way; more means it does
+/// not keep to the protocol, and the request is refused.
+const MAX_COMMANDS: usize = 8;
+
+/// What a client showed when it opened its session. It stays with the session, so it holds only what later decisions need.
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    /// The protocol version.
+    pub version: Version,
+    /// The query of the first request, still percent-encoded.
+    pub query: Box<str>,
+    /// The `Authorization` header.
+    pub authorization: Option<Box<str>>,
+    /// The `Cookie` header.
+    pub cookie: Option<Box<str>>,
+    /// The `Origin` header.
+    pub origin: Option<Box<str>>,
+    /// The `Sec-Fetch-Site` header, by which browsers tell where a request without an origin comes from.
+    pub fetch_site: Option<Box<str>>,
+    /// The peer's address.
+    pub address: IpAddr,
+}
+
+/// A session as others see it: they may send to it and close it. Its task owns everything else.
+pub struct Session {
+    sid: Sid,
+    version: Version,
+    limits: OutboxLimits,
+    max_message_bytes: AtomicUsize,
+    state: Mutex<State>,
+    waker: AtomicWaker,
+}
+
+struct State {
+    outbox: Outbox,
+    commands: VecDeque<Command>,
+    transport: TransportKind,
+    close: Option<CloseReason>,
+    /// No packets are taken any more.
+    sealed: bool,
+    /// No requests are taken any more.
+    deaf: bool,
+}
+
+/// What an HTTP request wants from the session's task.
+pub(super) enum Command {
+    /// A poll, to be answered as soon as something waits.
+    Get(oneshot::Sender<Answer>),
+    /// A payload of packets.
+    Post { body: Bytes, binary: bool, answer: oneshot::Sender<Answer> },
+    /// A WebSocket that wants to replace polling.
+    Candidate(Box<dyn Io>),
+}
+
+/// How a polling request ends.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The packets that waited, as one payload.
+    Payload { body: Bytes, binary: bool },
+    /// The packets of a POST were taken.
+    Taken,
+    /// The request broke the protocol.
+    Refused,
+}
+
+impl Session {
+    pub(super) fn new(
+        sid: Sid,
+        version: Version,
+        transport: TransportKind,
+        limits: OutboxLimits,
+        max_message_bytes: usize,
+    ) -> Self {
+        let state = State {
+            outbox: Outbox::default(),
+            commands: VecDeque::new(),
+            transport,
+            close: None,
+            sealed: false,
+            deaf: false,
+        };
+        Self {
+            sid,
+            version,
+            limits,
+            max_message_bytes: AtomicUsize::new(max_message_bytes),
+            state: Mutex::new(state),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    /// The session id. It is a credential: log its `Debug` form only.
+    #[must_use]
+    pub fn sid(&self) -> &Sid {
+        &self.sid
+    }
+
+    /// The protocol version of the client.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The transport in use at the moment.
+    #[must_use]
+    pub fn transport(&self) -> TransportKind {
+        self.lock().transport
+    }
+
+    /// Most bytes of one message, or of one polling payload, that the client may send at the moment.
+    #[must_use]
+    pub fn max_message_bytes(&self) -> usize {
+        self.max_message_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Changes that limit: small before the client has shown who it is, large afterwards.
+    pub fn set_max_message_bytes(&self, bytes: usize) {
+        self.max_message_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Queues packets that belong together, in order, behind everything queued before.
+    ///
+    /// Never waits. When the queue is full because the client reads too slowly, the session is closed with
+    /// [`CloseReason::SlowConsumer`]; after the end of the session packets are dropped.
+    pub fn send(&self, packets: &[Outgoing]) {
+        self.push(packets, false);
+    }
+
+    /// Queues one packet unless the client reads too slowly; then it is dropped. For what is worthless when late.
+    pub fn send_volatile(&self, packets: &[Outgoing]) {
+        self.push(packets, true);
+    }
+
+    /// Ends the session: what is queued goes out first when the reason is the server's own. The first reason counts.
+    pub fn close(&self, reason: CloseReason) {
+        let mut state = self.lock();
+        state.close.get_or_insert(reason);
+        drop(state);
+        self.waker.wake();
+    }
+
+    fn push(&self, packets: &[Outgoing], volatile: bool) {
+        let mut state = self.lock();
+        if state.sealed {
+            return;
+        }
+        match state.outbox.push(packets, volatile, self.limits) {
+            Queued::Yes => {}
+            Queued::Dropped => return,
+            Queued::Overflow => {
+                state.close.get_or_insert(CloseReason::SlowConsumer);
+            }
+        }
+        drop(state);
+        self.waker.wake();
+    }
+
+    /// Leaves a request for the task; gives it back when the session has ended or too many wait.
+    pub(super) fn command(&self, command: Command) -> Result<(), Command> {
+        let mut state = self.lock();
+        if state.deaf || state.commands.len() >= MAX_COMMANDS {
+            return Err(command);
+        }
+        state.commands.push_back(command);
+        drop(state);
+        self.waker.wake();
+        Ok(())
+    }
+
+    pub(super) fn register(&self, waker: &std::task::Waker) {
+        self.waker.register(waker);
+    }
+
+    pub(super) fn take_command(&self) -> Option<Command> {
+        self.lock().commands.pop_front()
+    }
+
+    pub(super) fn take_outgoing(&self, packets: usize, into: &mut VecDeque<Outgoing>) {
+        self.lock().outbox.take(packets, into);
+    }
+
+    /// True when nothing more should be read from the client: it does not take its answers, or the session is ending.
+    pub(super) fn pauses_reading(&self) -> bool {
+        let state = self.lock();
+        state.close.is_some() || state.outbox.is_half_full(self.limits)
+    }
+
+    pub(super) fn close_reason(&self) -> Option<CloseReason> {
+        self.lock().close
+    }
+
+    pub(super) fn set_transport(&self, transport: TransportKind) {
+        self.lock().transport = transport;
+    }
+
+    /// Stops taking packets. With `keep`, those queued stay for the last flush, and a poll may still come for them.
+    pub(super) fn seal(&self, keep: bool) {
+        let mut state = self.lock();
+        state.sealed = true;
+        if !keep {
+            state.deaf = true;
+            state.outbox.clear();
+            state.commands = VecDeque::new();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // Nothing panics while the lock is held; should it ever, the queue itself is still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("sid", &self.sid).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,227 @@
+//! What leaves a session: heartbeats, queued packets, and the end.
+
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+use super::{Phase, SessionTask, Transport};
+use crate::{
+    clock,
+    protocol::engineio::{CloseReason, Output, Packet, TransportKind, Version, payload},
+    transport::{
+        Connection,
+        channel::{Channel, PACKETS_PER_WRITE},
+        outbox::Outgoing,
+        session::Answer,
+        websocket::{FrameError, close_frame},
+    },
+};
+
+/// How long a closed WebSocket waits for the client's close frame.
+const CLOSE_LINGER: Duration = Duration::from_secs(1);
+/// How long a session that the server closes waits for the poll that carries the close packet.
+const CLOSE_POLL: Duration = Duration::from_secs(30);
+
+impl<C: Connection> SessionTask<C> {
+    pub(super) fn drain_engine(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Send(packet) => self.session.send(&[Outgoing::from_packet(&packet)]),
+                Output::SendToCandidate(packet) => {
+                    if let Some(channel) = &mut self.candidate {
+                        channel.queue(Version::V4, std::iter::once(Outgoing::from_packet(&packet)));
+                    }
+                }
+                Output::SwitchToCandidate => self.switch(),
+                Output::CloseCandidate => self.drop_candidate(),
+                Output::Close(reason) => self.begin_close(reason),
+            }
+        }
+    }
+
+    fn switch(&mut self) {
+        let Some(channel) = self.candidate.take() else { return };
+        if let Transport::Polling(Some(answer)) = std::mem::replace(&mut self.transport, Transport::WebSocket(*channel))
+        {
+            self.answer_poll(answer, &[Packet::Noop]);
+        }
+        self.session.set_transport(TransportKind::WebSocket);
+    }
+
+    fn drop_candidate(&mut self) {
+        if let Some(mut channel) = self.candidate.take() {
+            discard(&mut channel);
+        }
+    }
+
+    pub(super) fn check_close(&mut self) {
+        if self.phase == Phase::Open
+            && let Some(reason) = self.session.close_reason()
+            // What was accepted is still answered before the server's own close.
+            && !(is_graceful(reason) && self.connection.has_pending())
+        {
+            self.close(reason);
+        }
+    }
+
+    pub(super) fn close(&mut self, reason: CloseReason) {
+        self.engine.close(reason);
+        self.drain_engine();
+    }
+
+    /// Tells the layer above, then writes what still has to be written.
+    fn begin_close(&mut self, reason: CloseReason) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        self.connection.handle_close(reason);
+        self.drop_candidate();
+        let graceful = is_graceful(reason);
+        self.session.seal(graceful);
+        if let Some(post) = self.post.take() {
+            // The client's own close packet is no mistake.
+            let answer = if reason == CloseReason::ClientClose { Answer::Taken } else { Answer::Refused };
+            post.answer.send(answer).ok();
+        }
+        let patience = match (self.engine.transport(), reason) {
+            (TransportKind::Polling, CloseReason::ServerClose) => CLOSE_POLL,
+            (TransportKind::Polling | TransportKind::WebSocket, _) => CLOSE_LINGER,
+        };
+        self.phase = Phase::Closing(reason, clock::now() + patience);
+        tracing::debug!(sid = ?self.session.sid(), reason = %reason, "session closed");
+    }
+
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some(channel) = &mut self.candidate
+            && let Poll::Ready(Err(_)) = channel.poll_write(cx)
+        {
+            self.engine.handle_candidate_lost();
+            self.drain_engine();
+        }
+        match &self.transport {
+            Transport::Polling(_) => self.poll_write_polling(cx),
+            Transport::WebSocket(_) => self.poll_write_websocket(cx),
+        }
+    }
+
+    fn poll_write_polling(&mut self, cx: &mut Context<'_>) -> bool {
+        let Transport::Polling(waiting) = &mut self.transport else { return false };
+        let Some(mut answer) = waiting.take() else {
+            if matches!(self.phase, Phase::Closing(reason, _) if !is_graceful(reason)) {
+                self.phase = Phase::Done;
+            }
+            return false;
+        };
+        if answer.poll_closed(cx).is_ready() {
+            self.close(CloseReason::TransportError);
+            return true;
+        }
+        let mut queued = VecDeque::new();
+        self.session.take_outgoing(usize::MAX, &mut queued);
+        let mut packets: Vec<Packet<'_>> = queued.iter().map(as_packet).collect();
+        match self.phase {
+            Phase::Open if packets.is_empty() && self.engine.releases_polls() => packets.push(Packet::Noop),
+            Phase::Open => {}
+            // The client knows that it closed; everyone else has to be told.
+            Phase::Closing(CloseReason::ClientClose, _) => packets.push(Packet::Noop),
+            Phase::Closing(..) | Phase::Lingering(_) | Phase::Done => packets.push(Packet::Close),
+        }
+        if packets.is_empty() {
+            *waiting = Some(answer);
+            return false;
+        }
+        let sent = self.answer_poll(answer, &packets);
+        if self.phase != Phase::Open {
+            self.phase = Phase::Done;
+        } else if !sent {
+            self.close(CloseReason::TransportError);
+        }
+        true
+    }
+
+    fn answer_poll(&self, answer: oneshot::Sender<Answer>, packets: &[Packet<'_>]) -> bool {
+        let payload::Encoded { body, binary } = payload::encode(self.engine.version(), packets, self.base64_only);
+        answer.send(Answer::Payload { body: body.into(), binary }).is_ok()
+    }
+
+    fn poll_write_websocket(&mut self, cx: &mut Context<'_>) -> bool {
+        let Transport::WebSocket(channel) = &mut self.transport else { return false };
+        let mut progress = false;
+        let mut written = channel.poll_write(cx);
+        while let Poll::Ready(Ok(())) = written {
+            let mut packets = VecDeque::new();
+            self.session.take_outgoing(PACKETS_PER_WRITE, &mut packets);
+            if packets.is_empty() {
+                break;
+            }
+            progress = true;
+            channel.queue(self.engine.version(), packets.into_iter());
+            written = channel.poll_write(cx);
+        }
+        match (written, self.phase) {
+            (Poll::Ready(Err(_)), Phase::Open) => {
+                self.close(CloseReason::TransportError);
+                return true;
+            }
+            (Poll::Ready(Err(_)), _) | (Poll::Ready(Ok(())), Phase::Closing(CloseReason::TransportError, _)) => {
+                self.phase = Phase::Done;
+            }
+            (Poll::Ready(Ok(())), Phase::Closing(reason, due)) => {
+                let code = self.frame_error.map(FrameError::close_code).or(websocket_code(reason));
+                channel.queue_frame(close_frame(code));
+                self.phase = Phase::Lingering(due);
+                return true;
+            }
+            (Poll::Ready(Ok(())), Phase::Lingering(_)) => {
+                if channel.poll_shutdown(cx).is_ready() && channel.poll_end(cx).is_ready() {
+                    self.phase = Phase::Done;
+                }
+            }
+            (Poll::Ready(Ok(())), Phase::Open | Phase::Done) | (Poll::Pending, _) => {}
+        }
+        progress
+    }
+}
+
+/// Says good-bye to a WebSocket that did not become the transport, as far as that is possible without waiting.
+pub(super) fn discard(channel: &mut Channel) {
+    channel.queue_frame(close_frame(None));
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    if channel.poll_write(&mut cx).is_ready() {
+        // Whether the peer has taken it makes no difference: the stream is dropped next.
+        let _gone = channel.poll_shutdown(&mut cx);
+    }
+}
+
+fn is_graceful(reason: CloseReason) -> bool {
+    matches!(reason, CloseReason::ServerClose | CloseReason::Shutdown)
+}
+
+/// Engine.IO errors end in a close frame without a code, as with the official server; limits of our own say which.
+fn websocket_code(reason: CloseReason) -> Option<u16> {
+    match reason {
+        CloseReason::TooLarge => Some(1009),
+        CloseReason::SlowConsumer => Some(1008),
+        CloseReason::Shutdown => Some(1001),
+        CloseReason::ClientClose
+        | CloseReason::TransportError
+        | CloseReason::PingTimeout
+        | CloseReason::ParseError
+        | CloseReason::Overlap
+        | CloseReason::ConnectTimeout
+        | CloseReason::ServerClose => None,
+    }
+}
+
+/// The packet behind a queued piece, for a polling payload.
+fn as_packet(outgoing: &Outgoing) -> Packet<'_> {
+    match outgoing {
+        // Everything queued as text is one packet in the text form that both versions share.
+        Outgoing::Text(text) => Packet::decode_text(Version::V4, text.packet()).unwrap_or(Packet::Noop),
+        Outgoing::Binary(data) => Packet::Binary(data.as_ref().into()),
+    }
+}
