@@ -18,6 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hobnob::codes::{ErrorCode, Retry};
 use source::{Source, Use};
 
 /// The modules of the crate, top to bottom. A row may import the rows above it.
@@ -262,6 +263,34 @@ fn the_example_configuration_is_what_the_binary_prints() {
     let committed = fs::read_to_string(root().join("config.example.toml")).expect("UTF-8");
     let is_current = committed == hobnob::config::example();
     assert!(is_current, "run: cargo run -- default-config > config.example.toml");
+}
+
+#[test]
+fn every_error_code_is_documented_as_it_is_in_the_code() {
+    let committed = fs::read_to_string(root().join("docs/codes.md")).expect("UTF-8");
+    for code in ErrorCode::ALL {
+        let meaning: Vec<_> = code.meaning().lines().map(str::trim).collect();
+        let again = match code.retry() {
+            Retry::Never => "no",
+            Retry::AfterLogin => "after signing in again",
+            Retry::Later => "later, with the same client key",
+        };
+        let (meaning, status) = (meaning.join(" "), code.http_status());
+        let section = format!("\n## {code}\n\n{meaning}\n\nHTTP status {status}. The same request again: {again}.\n");
+        assert!(committed.contains(section.trim_end()), "docs/codes.md lacks or contradicts:{section}");
+    }
+    assert_eq!(committed.matches("\n## ").count(), ErrorCode::ALL.len());
+}
+
+#[test]
+fn every_event_is_documented() {
+    let committed = fs::read_to_string(root().join("docs/events.md")).expect("UTF-8");
+    for file in library_files() {
+        let names = file.text.lines().filter_map(|line| line.trim().strip_prefix("const NAME: &'static str = \""));
+        for name in names.filter_map(|rest| rest.strip_suffix("\";")) {
+            assert!(committed.contains(&format!("`{name}`")), "docs/events.md lacks {name}");
+        }
+    }
 }
 
 /// The checks above find what they look for.
