@@ -5,6 +5,8 @@ pub mod conversations;
 pub mod messages;
 pub mod missed_messages;
 pub mod session;
+#[cfg(test)]
+mod testing;
 pub mod users;
 
 use std::sync::Arc;
@@ -50,6 +52,8 @@ pub struct Features {
     pub messages: Arc<Messages>,
     /// Missed messages.
     pub recovery: Arc<Recovery>,
+    /// Users.
+    pub users: Users,
     namespaces: [Arc<Namespace>; 3],
 }
 
@@ -65,10 +69,11 @@ impl Features {
         let messages = Messages::new(store.clone(), users.clone(), Arc::clone(&conversations), config.messages);
         let recovery = Recovery::new(store.clone(), users.clone(), Arc::clone(&conversations), config.missed_messages);
         Self {
-            auth: Arc::new(Auth::new(config.auth, keys, origins, users)),
+            auth: Arc::new(Auth::new(config.auth, keys, origins, users.clone())),
             conversations,
             messages: Arc::new(messages),
             recovery: Arc::new(recovery),
+            users,
             namespaces,
         }
     }

@@ -8,6 +8,8 @@
 mod config;
 mod credentials;
 mod rest;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 use std::sync::Arc;

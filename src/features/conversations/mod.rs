@@ -12,6 +12,8 @@ mod rest;
 mod rooms;
 mod socket;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::store::{Change, ChangeRecord, LOG};
 pub use self::{

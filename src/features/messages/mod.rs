@@ -14,6 +14,8 @@ mod rest;
 mod rules;
 mod socket;
 mod store;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub(crate) use self::store::{MESSAGES, MessageRecord};

@@ -11,5 +11,7 @@ mod cursor;
 pub mod events;
 mod recovery;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 pub use self::{config::Config, events::MissedMessages, recovery::Recovery, socket::routes as socket_routes};
