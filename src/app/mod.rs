@@ -14,7 +14,7 @@ use sd_notify::NotifyState;
 use serde::Serialize;
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::timeout,
 };
 use tower::ServiceBuilder;
@@ -92,9 +92,11 @@ async fn serve(config: Config, store: Store, secret: &[u8], origin: Option<Origi
     let messages = Arc::clone(&features.messages);
     let stop = stopper.stop.clone();
     stopper.tracker.spawn(async move { messages.run_expiry(stop).await });
+    // Before anybody hears that the server is there: from then on a signal stops it in order.
+    let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     announce(&config, address, origin.as_ref());
     sd_notify::notify(&[NotifyState::Ready]).ok();
-    let result = wait(&store, &readiness).await;
+    let result = wait(&store, &readiness, signals).await;
     stop_all(&config, &features, &transport, &stopper, &readiness).await;
     if timeout(CLOSE_RESERVE, store.close()).await.is_err() {
         tracing::error!("the database was not closed in time; it is whole, the next start takes a moment longer");
@@ -104,8 +106,11 @@ async fn serve(config: Config, store: Store, secret: &[u8], origin: Option<Origi
 }
 
 /// Waits until somebody wants the server to stop, or it cannot go on.
-async fn wait(store: &Store, readiness: &Readiness) -> anyhow::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+async fn wait(
+    store: &Store,
+    readiness: &Readiness,
+    (mut terminate, mut interrupt): (Signal, Signal),
+) -> anyhow::Result<()> {
     tokio::select! {
         _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
         _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),

@@ -107,7 +107,9 @@ pub fn load(data_dir: &Path) -> Result<(Vec<u8>, Origin), SecretError> {
     let path = data_dir.join(FILE);
     let file = match File::open(&path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(SecretError::Missing(path)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Err(SecretError::Missing(path));
+        }
         Err(source) => return Err(SecretError::Read { path, source }),
     };
     let mut text = Vec::new();
@@ -136,12 +138,9 @@ fn create(data_dir: &Path, path: PathBuf) -> Result<(Vec<u8>, Origin), SecretErr
     rand::rng().fill(&mut random);
     let secret = STANDARD.encode(random).into_bytes();
     let unfinished = data_dir.join(format!(".{FILE}.{:016x}", rand::rng().random::<u64>()));
-    let named = DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data_dir)
-        .and_then(|()| write(&unfinished, &secret))
-        .and_then(|()| fs::hard_link(&unfinished, &path));
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
+    made.map_err(|source| SecretError::Create { path: data_dir.to_owned(), source })?;
+    let named = write(&unfinished, &secret).and_then(|()| fs::hard_link(&unfinished, &path));
     let removed = fs::remove_file(&unfinished);
     match named {
         Ok(()) => {
@@ -149,7 +148,7 @@ fn create(data_dir: &Path, path: PathBuf) -> Result<(Vec<u8>, Origin), SecretErr
             synced.map_err(|source| SecretError::Create { path: path.clone(), source })?;
             Ok((secret, Origin::Created(path)))
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.exists() => load(data_dir),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => load(data_dir),
         Err(source) => Err(SecretError::Create { path, source }),
     }
 }
@@ -227,6 +226,6 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         fs::write(dir.path().join("data"), "a file").expect("written");
         let error = load_or_create(&dir.path().join("data")).expect_err("no directory");
-        assert!(matches!(error, SecretError::Read { .. } | SecretError::Create { .. }), "{error}");
+        assert_eq!(error.exit_code(), ExitCode::CannotCreate, "{error}");
     }
 }

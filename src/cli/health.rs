@@ -39,7 +39,7 @@ impl Health {
         };
         let answer = ask(&addresses, &host).map_err(|error| not_ready(format!("no answer from {host}: {error}")))?;
         let (status, body) = parse(&answer).ok_or_else(|| not_ready(format!("{host} does not speak HTTP")))?;
-        let seen = format!("{host}{PATH}: {status} {}", body.escape_default());
+        let seen = format!("{host}{PATH}: {status} {}", printable(&body));
         if status == 200 { output::print(&format!("{seen}\n")) } else { Err(not_ready(seen).into()) }
     }
 }
@@ -57,6 +57,11 @@ const fn reachable(listen: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, listen.port())
+}
+
+/// The text without what would move the cursor of a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Host (for the header) and addresses of a URL.

@@ -96,12 +96,12 @@ fn health_tells_by_its_exit_code_whether_the_server_is_ready() {
     let sandbox = Sandbox::new();
     let (address, asked) = answering("HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"ready\":true}\n");
     let seen = sandbox.run(&["health", "--url", &format!("http://{address}")]).succeeded();
-    assert_eq!(seen, format!("{address}/readyz: 200 {{\\\"ready\\\":true}}\n"));
+    assert_eq!(seen, format!("{address}/readyz: 200 {{\"ready\":true}}\n"));
     assert!(asked.join().expect("no panic").starts_with(&format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\n")));
 
     let (address, _asked) = answering("HTTP/1.1 503 Service Unavailable\r\n\r\nno\x1b[2J");
     let line = sandbox.run_with("HOBNOB_SERVER__LISTEN", &address, &["health"]).failed(1);
-    assert_eq!(line, format!("{address}/readyz: 503 no\\u{{1b}}[2J"));
+    assert_eq!(line, format!("{address}/readyz: 503 no [2J"));
 
     let nobody = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").to_string();
     let line = sandbox.run_with("HOBNOB_SERVER__LISTEN", &nobody, &["health"]).failed(1);

@@ -1,3 +1,4 @@
 //! What the modules share.
 
 pub mod command;
+pub mod serving;
