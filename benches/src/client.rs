@@ -8,18 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::{
     frame::{self, Opcode},
-    net::{Handler, Net, Outbox},
+    net::{Handler, Net, Outbox, Rig},
 };
 
 /// How many clients connect at the same time.
 const RAMP: usize = 64;
-/// No step of a benchmark takes a server longer than this unless something was lost.
-const PATIENCE: Duration = Duration::from_secs(30);
-const TURN: Duration = Duration::from_millis(100);
 
 /// What the clients do once connected.
 pub(crate) trait Load {
@@ -93,28 +90,15 @@ impl Clients {
     pub(crate) fn pings(&self) -> u64 {
         self.sessions.pings
     }
+}
 
-    /// Lets the load work until `deadline`.
-    pub(crate) fn run(&mut self, load: &mut impl Load, deadline: Instant) -> Result<()> {
-        self.drive(load, deadline, |_| false).map(drop)
+impl<L: Load> Rig<L> for Clients {
+    fn outbox(&mut self) -> &mut Outbox {
+        self.outbox()
     }
 
-    /// Lets the load work until it is `done`; an error that names the `step` if it takes too long.
-    pub(crate) fn complete<L: Load>(&mut self, load: &mut L, step: &str, done: impl Fn(&L) -> bool) -> Result<()> {
-        let finished = self.drive(load, Instant::now() + PATIENCE, done).with_context(|| step.to_owned())?;
-        ensure!(finished, "{step}: not done after {} s: something was lost", PATIENCE.as_secs());
-        Ok(())
-    }
-
-    fn drive<L: Load>(&mut self, load: &mut L, deadline: Instant, done: impl Fn(&L) -> bool) -> Result<bool> {
-        while !done(load) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(false);
-            }
-            self.net.turn(left.min(TURN), &mut Driver { sessions: &mut self.sessions, load })?;
-        }
-        Ok(true)
+    fn turn(&mut self, load: &mut L, timeout: Duration) -> Result<()> {
+        self.net.turn(timeout, &mut Driver { sessions: &mut self.sessions, load })
     }
 }
 

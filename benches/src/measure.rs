@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::{
-    client::{Clients, Load},
-    net::Outbox,
+    net::{Outbox, Rig},
     server::{Cpu, Server, own_cpu},
     stats::Histogram,
 };
@@ -49,7 +48,7 @@ impl Tally {
 }
 
 /// A load that repeats an operation for as long as it is let.
-pub(crate) trait Repeat: Load {
+pub(crate) trait Repeat {
     /// Starts the first operations.
     fn start(&mut self, out: &mut Outbox);
     /// Starts no more from now on.
@@ -143,10 +142,10 @@ impl Elapsed {
 }
 
 /// Measures one load on connected clients, and sees to it that nothing was lost.
-pub(crate) fn repeat<L: Repeat>(
+pub(crate) fn repeat<L: Repeat, R: Rig<L>>(
     metric: Metric,
     server: &Server,
-    clients: &mut Clients,
+    clients: &mut R,
     load: &mut L,
     windows: Windows,
 ) -> Result<Row> {

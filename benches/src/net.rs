@@ -6,14 +6,18 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::SocketAddr,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use mio::{Events, Interest, Poll, Token, event::Event, net::TcpStream};
 
 /// What one read takes at most. Larger than any burst of one connection, so that a turn reads it once.
 const READ_BYTES: usize = 256 * 1024;
+
+/// No step of a benchmark takes a server longer than this unless something was lost.
+const PATIENCE: Duration = Duration::from_secs(30);
+const TURN: Duration = Duration::from_millis(100);
 
 /// Reads the bytes of the connections and decides what to answer.
 pub(crate) trait Handler {
@@ -26,6 +30,54 @@ pub(crate) trait Handler {
 
     /// The server has closed the connection.
     fn on_closed(&mut self, id: usize, out: &mut Outbox) -> Result<()>;
+}
+
+/// Connections that a load works on.
+pub(crate) trait Rig<L> {
+    /// Where what is to be sent goes.
+    fn outbox(&mut self) -> &mut Outbox;
+
+    /// Sends what waits, sleeps until something arrives or `timeout`, and hands it to the load.
+    fn turn(&mut self, load: &mut L, timeout: Duration) -> Result<()>;
+
+    /// Lets the load work until `deadline`.
+    fn run(&mut self, load: &mut L, deadline: Instant) -> Result<()> {
+        drive(self, load, deadline, |_| false).map(drop)
+    }
+
+    /// Lets the load work until it is `done`; an error that names the `step` if it takes too long.
+    fn complete(&mut self, load: &mut L, step: &str, done: impl Fn(&L) -> bool) -> Result<()> {
+        let finished = drive(self, load, Instant::now() + PATIENCE, done).with_context(|| step.to_owned())?;
+        ensure!(finished, "{step}: not done after {} s: something was lost", PATIENCE.as_secs());
+        Ok(())
+    }
+}
+
+/// Whether the load was `done` before the deadline.
+fn drive<L, R: Rig<L> + ?Sized>(
+    rig: &mut R,
+    load: &mut L,
+    deadline: Instant,
+    done: impl Fn(&L) -> bool,
+) -> Result<bool> {
+    while !done(load) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        rig.turn(load, left.min(TURN))?;
+    }
+    Ok(true)
+}
+
+impl<H: Handler> Rig<H> for Net {
+    fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    fn turn(&mut self, load: &mut H, timeout: Duration) -> Result<()> {
+        Self::turn(self, timeout, load)
+    }
 }
 
 /// What waits to be written, by connection, and which connections are to be opened.

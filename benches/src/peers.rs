@@ -27,6 +27,8 @@ pub(crate) enum Peer {
 pub(crate) enum Role {
     /// The echo fixture: `echo`, `join`, `say`.
     Echo,
+    /// The same over HTTP.
+    Polling,
     /// The durable chat: `conversation:create`, `message:send`.
     Chat,
 }
@@ -73,7 +75,7 @@ impl Peer {
         };
         let echo = ["--port", &port, "--ping-interval-ms", &interval];
         let mut command = match (self, role) {
-            (Self::Hobnob, Role::Echo) => {
+            (Self::Hobnob, Role::Echo | Role::Polling) => {
                 run(root.join("target/release/examples/echo"), &["--listen", &listen, "--ping-interval-ms", &interval])
             }
             (Self::Hobnob, Role::Chat) => {
@@ -81,17 +83,17 @@ impl Peer {
                 command.arg("--data-dir").arg(settings.data);
                 command
             }
-            (Self::Socketioxide, Role::Echo) => {
+            (Self::Socketioxide, Role::Echo | Role::Polling) => {
                 run(benches.join("peers/socketioxide/target/release/socketioxide-peer"), &echo)
             }
-            (Self::Node, Role::Echo) => node("server.mjs", &echo),
+            (Self::Node, Role::Echo | Role::Polling) => node("server.mjs", &echo),
             (Self::Node, Role::Chat) => {
                 let mut command = node("durable.mjs", &["--port", &port]);
                 command.arg("--data-dir").arg(settings.data);
                 command
             }
             (Self::Floor, Role::Echo) => run(benches.join("target/release/floor"), &echo),
-            (Self::Socketioxide | Self::Floor, Role::Chat) => return None,
+            (Self::Socketioxide, Role::Chat) | (Self::Floor, Role::Polling | Role::Chat) => return None,
         };
         if role == Role::Chat {
             command.env("JWT_SECRET", settings.secret);

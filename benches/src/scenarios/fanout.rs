@@ -9,7 +9,7 @@ use super::{TEXT, anonymous};
 use crate::{
     client::{Clients, Load},
     measure::{self, Metric, Repeat, Row, Tally, Windows},
-    net::Outbox,
+    net::{Outbox, Rig},
     packet::{self, Packet},
     server::Server,
 };

@@ -8,7 +8,7 @@ use super::anonymous;
 use crate::{
     client::{Clients, Load},
     measure::{Metric, Row, Stopwatch},
-    net::Outbox,
+    net::{Outbox, Rig},
     server::Server,
 };
 

@@ -16,6 +16,7 @@ mod durable;
 mod echo;
 mod fanout;
 mod idle;
+mod polling;
 
 /// What a chat message is about.
 const TEXT: &str = "It is a truth universally acknowledged, that a single man in possession of a good fortune, \
@@ -31,6 +32,8 @@ pub(crate) enum Scenario {
     Fanout,
     /// 100 rooms of 20 members; one member of each sends, 1 message in flight.
     Rooms,
+    /// 64 clients over long-polling, one `echo` event with ack in flight each.
+    Polling,
     /// 64 clients that connect and leave, over and over.
     Churn,
     /// 5,000 clients that do nothing but answer pings.
@@ -44,6 +47,7 @@ impl Scenario {
     pub(crate) fn role(self) -> Role {
         match self {
             Self::Echo | Self::Fanout | Self::Rooms | Self::Churn | Self::Idle => Role::Echo,
+            Self::Polling => Role::Polling,
             Self::Durable => Role::Chat,
         }
     }
@@ -52,7 +56,9 @@ impl Scenario {
     pub(crate) fn ping_interval(self) -> Duration {
         match self {
             Self::Idle => idle::PING_INTERVAL,
-            Self::Echo | Self::Fanout | Self::Rooms | Self::Churn | Self::Durable => Duration::from_secs(25),
+            Self::Echo | Self::Fanout | Self::Rooms | Self::Polling | Self::Churn | Self::Durable => {
+                Duration::from_secs(25)
+            }
         }
     }
 
@@ -62,6 +68,7 @@ impl Scenario {
             Self::Echo => echo::run(server, windows),
             Self::Fanout => fanout::run_one_room(server, windows),
             Self::Rooms => fanout::run_many_rooms(server, windows),
+            Self::Polling => polling::run(server, windows),
             Self::Churn => churn::run(server, windows),
             Self::Idle => idle::run(server),
             Self::Durable => durable::run(server, windows, secret),
