@@ -1,0 +1,187 @@
+//! The results as Markdown: an overview, the ratios to Hobnob, and the details of each metric.
+
+use std::fmt::{self, Display, Formatter};
+
+use clap::ValueEnum;
+
+use crate::{
+    measure::{Metric, Pace, Row},
+    peers::Peer,
+    stats::Spread,
+};
+
+/// All rows of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    rows: Vec<(Peer, Row)>,
+}
+
+impl Report {
+    /// Without rows.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds what one round of one server showed.
+    pub(crate) fn add(&mut self, peer: Peer, row: Row) {
+        self.rows.push((peer, row));
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        let mut metrics: Vec<Metric> = self.rows.iter().map(|(_, row)| row.metric).collect();
+        metrics.dedup();
+        let mut seen = Vec::new();
+        metrics.retain(|metric| {
+            let is_new = !seen.contains(metric);
+            seen.push(*metric);
+            is_new
+        });
+        metrics
+    }
+
+    /// The servers that were measured, in the order of the tables.
+    fn peers(&self) -> Vec<Peer> {
+        let measured = |peer: &Peer| self.rows.iter().any(|(other, _)| other == peer);
+        Peer::value_variants().iter().copied().filter(measured).collect()
+    }
+
+    fn rows_of(&self, metric: Metric, peer: Peer) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |(other, row)| *other == peer && row.metric == metric).map(|(_, row)| row)
+    }
+
+    fn cost(&self, metric: Metric, peer: Peer) -> Option<Spread> {
+        Spread::of(self.rows_of(metric, peer).map(|row| row.cost))
+    }
+
+    fn pace(&self, metric: Metric, peer: Peer, value: impl Fn(&Pace) -> f64) -> Option<f64> {
+        Some(Spread::of(self.rows_of(metric, peer).filter_map(|row| row.pace.as_ref()).map(value))?.median)
+    }
+
+    fn overview(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(out, "## Cost of an operation\n\nCPU time of the server process, user and kernel; medians.\n")?;
+        let peers = self.peers();
+        head(out, &["", "unit"], &peers)?;
+        for metric in self.metrics() {
+            write!(out, "| {} | {} |", metric.title, metric.unit)?;
+            for &peer in &peers {
+                write!(out, " {} |", Cell(self.cost(metric, peer).map(|cost| figure(cost.median))))?;
+            }
+            writeln!(out)?;
+        }
+        writeln!(out)
+    }
+
+    fn ratios(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let mut peers = self.peers();
+        if !peers.contains(&Peer::Hobnob) || peers.len() == 1 {
+            return Ok(());
+        }
+        peers.retain(|&peer| peer != Peer::Hobnob);
+        writeln!(out, "## Hobnob beside the others\n\nIts cost divided by theirs; in brackets its rate by theirs.\n")?;
+        head(out, &[""], &peers)?;
+        for metric in self.metrics() {
+            write!(out, "| {} |", metric.title)?;
+            for &peer in &peers {
+                write!(out, " {} |", Cell(self.ratio(metric, peer)))?;
+            }
+            writeln!(out)?;
+        }
+        writeln!(out)
+    }
+
+    fn ratio(&self, metric: Metric, peer: Peer) -> Option<String> {
+        let cost = self.cost(metric, Peer::Hobnob)?.median / self.cost(metric, peer)?.median;
+        let rate = |peer| self.pace(metric, peer, |pace| pace.rate);
+        Some(match (rate(Peer::Hobnob), rate(peer)) {
+            (Some(ours), Some(theirs)) => format!("{cost:.2} ({:.1})", ours / theirs),
+            (None, _) | (_, None) => format!("{cost:.2}"),
+        })
+    }
+
+    fn details(&self, out: &mut Formatter<'_>, metric: Metric) -> fmt::Result {
+        writeln!(out, "### {}\n", metric.title)?;
+        writeln!(
+            out,
+            "| | {} (min – max) | in the kernel | {}/s | p50 ms | p99 ms | RSS MB | its core | load's core |",
+            metric.unit, metric.operations
+        )?;
+        writeln!(out, "|---|---|---|---|---|---|---|---|---|")?;
+        for peer in self.peers() {
+            let Some(cost) = self.cost(metric, peer) else { continue };
+            let [median, min, max] = [cost.median, cost.min, cost.max].map(figure);
+            let pace = |value: fn(&Pace) -> f64| self.pace(metric, peer, value);
+            let percent = |value| Cell(pace(value).map(|share| format!("{:.0} %", share * 100.0)));
+            let millis = |value| Cell(pace(value).map(|ms| format!("{ms:.2}")));
+            let resident = Spread::of(self.rows_of(metric, peer).map(|row| row.resident_bytes as f64 / 1e6));
+            writeln!(
+                out,
+                "| {} | {median} ({min} – {max}) | {} | {} | {} | {} | {} | {} | {} |",
+                peer.name(),
+                percent(|pace| pace.kernel),
+                Cell(pace(|pace| pace.rate).map(figure)),
+                millis(|pace| pace.latency_ms[0]),
+                millis(|pace| pace.latency_ms[1]),
+                Cell(resident.map(|spread| format!("{:.1}", spread.median))),
+                percent(|pace| pace.busy[0]),
+                percent(|pace| pace.busy[1]),
+            )?;
+        }
+        writeln!(out)
+    }
+}
+
+impl Display for Report {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        self.overview(out)?;
+        self.ratios(out)?;
+        writeln!(out, "## Details\n")?;
+        self.metrics().into_iter().try_for_each(|metric| self.details(out, metric))
+    }
+}
+
+/// A cell of a table, which may have nothing to tell.
+struct Cell(Option<String>);
+
+impl Display for Cell {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_str(self.0.as_deref().unwrap_or("–"))
+    }
+}
+
+fn head(out: &mut Formatter<'_>, first: &[&str], peers: &[Peer]) -> fmt::Result {
+    let columns = first.iter().copied().chain(peers.iter().map(|peer| peer.name()));
+    columns.clone().try_for_each(|column| write!(out, "| {column} "))?;
+    writeln!(out, "|")?;
+    columns.into_iter().try_for_each(|_| write!(out, "|---"))?;
+    writeln!(out, "|")
+}
+
+/// Three significant figures, thousands set apart.
+fn figure(value: f64) -> String {
+    if value < 10.0 {
+        return format!("{value:.2}");
+    }
+    if value < 100.0 {
+        return format!("{value:.1}");
+    }
+    let digits = format!("{value:.0}");
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_is_short_and_grouped() {
+        let figures = [0.914, 28.44, 999.6, 79_205.3, 1_010_000.0].map(figure);
+        assert_eq!(figures, ["0.91", "28.4", "1,000", "79,205", "1,010,000"]);
+    }
+}
