@@ -11,4 +11,6 @@
 
 mod cli;
 mod config;
+#[allow(dead_code, reason = "each test program uses its own part")]
+#[path = "../support/mod.rs"]
 mod support;

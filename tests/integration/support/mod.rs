@@ -1,3 +1,0 @@
-//! What the modules share.
-
-pub mod command;
