@@ -12,4 +12,6 @@
 mod cli;
 mod config;
 mod start;
+#[allow(dead_code, reason = "each test program uses its own part")]
+#[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,0 @@
-//! What the modules share.
-
-pub mod command;
-pub mod serving;
