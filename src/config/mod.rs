@@ -60,8 +60,6 @@ pub struct Config {
     pub missed_messages: features::missed_messages::Config,
     /// The log.
     pub log: telemetry::Config,
-    /// What only old clients need.
-    pub compat: Compat,
     /// Where the values come from.
     #[serde(skip)]
     pub sources: Sources,
@@ -202,19 +200,5 @@ pub struct Storage {
 impl Default for Storage {
     fn default() -> Self {
         Self { dir: PathBuf::from("./hobnob-data"), cache_bytes: 67_108_864 }
-    }
-}
-
-/// Section `[compat]`: what only clients of the reference app need.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Compat {
-    /// Whether events are also sent under their old names.
-    pub legacy_events: bool,
-}
-
-impl Default for Compat {
-    fn default() -> Self {
-        Self { legacy_events: true }
     }
 }

@@ -168,8 +168,6 @@ settings! {
     "log.socket_events" ("SOCKET_LOGGING"): Switch,
         "Whether each connection and each event in and out is logged.";
 
-    "compat.legacy_events": Switch,
-        "Whether events are also sent under the names that only old clients know.";
 }
 
 /// The setting with this key.

@@ -25,6 +25,7 @@ use crate::{
         engineio::{CloseReason, Version},
         socketio::{Body, Decoder, Packet, Revision},
     },
+    telemetry::SOCKET_EVENTS,
     transport::{Connection, Handshake, Session},
 };
 
@@ -166,13 +167,14 @@ impl Client {
         self.connect_deadline = None;
         self.session.set_max_message_bytes(self.shared.limits.max_message_bytes);
         socket.send(&encode::connect(self.revision, &namespace, socket.id().as_str()), false);
-        tracing::debug!(sid = ?self.session.sid(), %namespace, "socket connected");
+        tracing::info!(target: SOCKET_EVENTS, socketId = socket.id().as_str(), %namespace, "Socket connected");
         route.middleware.connected(&socket, &self.handshake);
         self.sockets.push((route, socket));
     }
 
     fn refuse_connect(&self, namespace: &str, error: &ConnectError) {
-        tracing::debug!(sid = ?self.session.sid(), namespace, error = %error.message, "connect refused");
+        let sid = self.session.sid();
+        tracing::info!(target: SOCKET_EVENTS, ?sid, namespace, error = %error.message, "Socket refused");
         let packets = encode::connect_error(self.revision, namespace, &error.message, error.data.as_deref());
         self.session.send(&packets);
     }
@@ -195,6 +197,8 @@ impl Client {
         attachments: &[Bytes],
     ) -> Result<(), CloseReason> {
         let (route, socket) = self.find(packet.namespace).ok_or(CloseReason::ParseError)?;
+        let (id, namespace) = (socket.id().as_str(), packet.namespace);
+        tracing::info!(target: SOCKET_EVENTS, eventName = name, namespace, socketId = id, "Socket event received");
         let event = Event { name, args, attachments, wants_ack: packet.id.is_some() };
         let Some(handler) = route.handlers.get(name) else {
             let refusal = unknown_event(name, route);
@@ -293,7 +297,8 @@ impl Connection for Client {
 fn disconnect(route: &Route, socket: &Arc<Socket>, reason: &str) {
     socket.mark_disconnected();
     route.namespace.remove(socket);
-    tracing::debug!(sid = ?socket.session().sid(), namespace = %route.namespace.name(), reason, "socket disconnected");
+    let namespace = route.namespace.name();
+    tracing::info!(target: SOCKET_EVENTS, socketId = socket.id().as_str(), %namespace, reason, "Socket disconnected");
     route.middleware.disconnected(socket, reason);
 }
 

@@ -374,6 +374,30 @@ mod tests {
         assert_eq!(read_all(&mut FrameReader::default(), input), Err(FrameError::Protocol));
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(256))]
+
+        #[test]
+        fn whatever_arrives_is_read_to_an_end_without_a_panic(input: Vec<u8>, limit in 0_usize..200) {
+            let (mut reader, mut input, mut used) = (FrameReader::default(), input, 0);
+            while let Ok((count @ 1.., _)) = reader.read(&mut input[used..], limit, |_| ()) {
+                used += count;
+            }
+            proptest::prop_assert!(used <= input.len());
+        }
+
+        #[test]
+        fn a_message_in_any_fragments_is_read_as_it_was_sent(parts in proptest::collection::vec(".{0,40}", 1..6)) {
+            let last = parts.len() - 1;
+            let frames = parts.iter().enumerate().map(|(index, part)| {
+                let first = u8::from(index == 0) | (u8::from(index == last) << 7);
+                client_frame(first, part.as_bytes())
+            });
+            let lines = read_all(&mut FrameReader::default(), frames.flatten().collect()).expect("all legal");
+            proptest::prop_assert_eq!(lines, [format!("Text({:?})", parts.concat())]);
+        }
+    }
+
     #[test]
     fn headers_of_every_length_are_written_in_front_of_the_payload() {
         for (length, header_bytes) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
