@@ -11,6 +11,9 @@
 
 mod cli;
 mod config;
+mod promises;
+mod shutdown;
+mod startup;
 #[allow(dead_code, reason = "each test program uses its own part")]
 #[path = "../support/mod.rs"]
 mod support;
