@@ -9,8 +9,10 @@
 )]
 #![allow(unreachable_pub, reason = "the modules of one test program share what is in `support`")]
 
+mod bad_input;
 mod cli;
 mod config;
+mod credentials;
 mod promises;
 mod shutdown;
 mod startup;
