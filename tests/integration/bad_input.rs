@@ -83,7 +83,8 @@ async fn a_malformed_packet_closes_its_session_and_no_other() {
 
 #[tokio::test]
 async fn an_unknown_event_is_refused_by_ack_or_event_and_the_socket_stays() {
-    let server = Server::start(&Sandbox::new()).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox).await;
     for namespace in ["/", "/messages", "/notifications"] {
         let auth = json!({"token": token::of("ann")});
         let mut ann = Client::join(server.address, namespace, auth).await.expect("admitted");
@@ -99,7 +100,8 @@ async fn an_unknown_event_is_refused_by_ack_or_event_and_the_socket_stays() {
 
 #[tokio::test]
 async fn a_wrong_type_is_refused_and_its_field_named() {
-    let server = Server::start(&Sandbox::new()).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox).await;
     let ann = Client::connect(server.address, "ann").await;
     let id = ann.group(&["ben"]).await;
     for (event, payload, expected) in [
@@ -148,7 +150,8 @@ async fn a_wrong_type_is_refused_and_its_field_named() {
 /// P32: what a user may not see answers as what does not exist, to the letter.
 #[tokio::test]
 async fn p32_what_is_foreign_is_answered_like_what_is_absent() {
-    let server = Server::start(&Sandbox::new()).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox).await;
     let ann = Client::connect(server.address, "ann").await;
     let foreign = ann.group(&["ben"]).await;
     let message = ann.ok("message:send", json!({"conversationId": foreign, "content": "private"})).await;
@@ -201,7 +204,8 @@ async fn p32_what_is_foreign_is_answered_like_what_is_absent() {
 
 #[tokio::test]
 async fn a_text_of_more_than_5000_characters_is_too_long_and_the_limit_is_told() {
-    let server = Server::start(&Sandbox::new()).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox).await;
     let ann = Client::connect(server.address, "ann").await;
     let id = ann.group(&["ben"]).await;
     let of = |count| json!({"conversationId": id, "content": "ü".repeat(count)});
@@ -250,7 +254,8 @@ async fn what_is_too_large_is_refused_as_such_on_every_way_in() {
 
 #[tokio::test]
 async fn a_rest_body_that_is_no_json_object_is_an_invalid_payload() {
-    let server = Server::start(&Sandbox::new()).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox).await;
     let bearer = format!("Bearer {}", token::of("ann"));
     let json = ("Content-Type", "application/json");
     for (kind, body) in [

@@ -57,7 +57,8 @@ fn bad_tokens() -> Vec<(&'static str, &'static str, String)> {
 
 #[tokio::test]
 async fn a_bad_token_is_refused_in_every_namespace_and_over_rest_with_its_code() {
-    let server = Server::start(&Sandbox::new()).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox).await;
     for (what, code, bad) in bad_tokens() {
         for namespace in ["/", "/messages", "/notifications"] {
             let refused = Client::join(server.address, namespace, json!({"token": bad})).await.err();
@@ -74,7 +75,8 @@ async fn a_bad_token_is_refused_in_every_namespace_and_over_rest_with_its_code()
 
 #[tokio::test]
 async fn without_a_token_nobody_comes_in_anywhere() {
-    let server = Server::start(&Sandbox::new()).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox).await;
     for namespace in ["/", "/messages", "/notifications"] {
         for auth in [json!(null), json!({}), json!({"token": ""}), json!({"token": 5}), json!({"token": null})] {
             let error = Client::join(server.address, namespace, auth.clone()).await.err().expect("refused");
@@ -102,7 +104,8 @@ async fn without_a_token_nobody_comes_in_anywhere() {
 
 #[tokio::test]
 async fn only_an_allowed_origin_gets_leave_to_read_the_answer() {
-    let server = Server::start_with(&Sandbox::new(), &[("CLIENT_ORIGIN", "https://chat.example.org")]).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start_with(&sandbox, &[("CLIENT_ORIGIN", "https://chat.example.org")]).await;
     let handshake = "/socket.io/?EIO=4&transport=polling";
     for path in [handshake, "/api/conversations", "/healthz"] {
         let headers = [("Origin", "https://chat.example.org")];
@@ -122,7 +125,8 @@ async fn only_an_allowed_origin_gets_leave_to_read_the_answer() {
 /// A browser adds the cookie whoever has caused the request: without a good origin it is not looked at.
 #[tokio::test]
 async fn a_token_in_a_cookie_counts_only_from_an_allowed_origin() {
-    let server = Server::start_with(&Sandbox::new(), &[("CLIENT_ORIGIN", "https://chat.example.org")]).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start_with(&sandbox, &[("CLIENT_ORIGIN", "https://chat.example.org")]).await;
     let cookie = format!("a=b; token={}", token::of("ann"));
     let cases: [(&[(&str, &str)], bool); 7] = [
         (&[("Origin", "https://chat.example.org")], true),

@@ -13,6 +13,7 @@ mod bad_input;
 mod cli;
 mod config;
 mod credentials;
+mod floods;
 mod promises;
 mod shutdown;
 mod startup;

@@ -121,12 +121,14 @@ async fn p35_a_database_that_is_none_is_refused_by_name_and_left_as_it_is() {
 async fn p21_a_damaged_database_never_yields_wrong_data() {
     let (sandbox, id) = used().await;
     let sound = contents(&sandbox.path(DATA));
-    let (mut refused, mut served) = (0, 0);
+    // Most of a young file is empty: what is hit must be something.
+    let bytes = sound["hobnob.redb"].iter().enumerate();
+    let written: Vec<usize> = bytes.filter(|(_, byte)| **byte != 0).map(|(place, _)| place).collect();
+    let (mut refused, mut started) = (0, 0);
     for seed in 0..60 {
         let mut random = StdRng::seed_from_u64(seed);
         let mut bytes = sound["hobnob.redb"].clone();
-        // Most of a young file is empty: what is hit must be something.
-        let place = (0..).map(|_| random.random_range(0..bytes.len())).find(|place| bytes[*place] != 0).expect("data");
+        let place = written[random.random_range(0..written.len())];
         if seed % 3 == 0 {
             let page = place / 4096 * 4096;
             bytes[page..page + 4096].fill(0);
@@ -142,7 +144,7 @@ async fn p21_a_damaged_database_never_yields_wrong_data() {
             let server = starting.listening().await;
             assert_true_or_refused(&server, &id, seed).await;
             server.kill().await;
-            served += 1;
+            started += 1;
         } else {
             let (status, log) = starting.ended().await;
             assert_eq!(status.code(), Some(65), "seed {seed}: {log}");
@@ -152,7 +154,7 @@ async fn p21_a_damaged_database_never_yields_wrong_data() {
             refused += 1;
         }
     }
-    assert!(refused > 5 && served > 0, "{refused} {served}");
+    assert!(refused > 5 && started > 0, "{refused} {started}");
 }
 
 async fn assert_true_or_refused(server: &Server, id: &str, seed: u64) {
