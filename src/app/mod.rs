@@ -130,6 +130,8 @@ async fn stop_all(
     stopper: &Stopper,
     readiness: &Readiness,
 ) {
+    // Before anybody hears of the stop: whoever has heard may ask a second time at once.
+    let again = signal(SignalKind::terminate());
     readiness.set_stopping();
     sd_notify::notify(&[NotifyState::Stopping]).ok();
     stopper.stop.cancel();
@@ -142,7 +144,7 @@ async fn stop_all(
     stopper.tracker.close();
     let patience = config.server.shutdown_timeout().saturating_sub(CLOSE_RESERVE);
     let again = async {
-        match signal(SignalKind::terminate()) {
+        match again {
             Ok(mut terminate) => terminate.recv().await,
             Err(_) => std::future::pending().await,
         }

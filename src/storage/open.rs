@@ -4,11 +4,13 @@
 //! that has gone missing is told from one that never was, and an older server knows that it must not touch the file.
 
 use std::{
+    cell::Cell,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{self, AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::Once,
     time::Duration,
 };
 
@@ -98,9 +100,9 @@ pub(crate) fn open(config: &Config) -> Result<Opened, OpenError> {
         (_, true) => {}
     }
     let trial = Trial::new(open_file(&database)?);
-    let sound = catch_unwind(AssertUnwindSafe(|| examine(&trial, config, &database)));
-    let (disk, replay) = sound.unwrap_or_else(|_| {
-        Err(OpenError::Damaged { path: database.clone(), detail: "the database library panicked".to_owned() })
+    let (disk, replay) = quietly(|| examine(&trial, config, &database)).unwrap_or_else(|panic| {
+        let detail = format!("the database library panicked: {panic}");
+        Err(OpenError::Damaged { path: database.clone(), detail })
     })?;
     trial.release().map_err(|source| OpenError::io(&database, source))?;
     if format.is_none() {
@@ -108,6 +110,32 @@ pub(crate) fn open(config: &Config) -> Result<Opened, OpenError> {
         replace_file(dir, &marker, |file| writeln!(file, "{FORMAT}"))?;
     }
     Ok(Opened { disk, replay, lock })
+}
+
+thread_local! {
+    static EXAMINING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `examine` and gives its panic, in one line. Nothing else is told of it: the start ends with the reason, and a trace
+/// of the library on the operator's terminal would only hide it.
+fn quietly<T>(examine: impl FnOnce() -> T) -> Result<T, String> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let tell = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !EXAMINING.get() {
+                tell(info);
+            }
+        }));
+    });
+    EXAMINING.set(true);
+    let result = catch_unwind(AssertUnwindSafe(examine));
+    EXAMINING.set(false);
+    result.map_err(|panic| {
+        let message = panic.downcast_ref::<String>().map(String::as_str);
+        let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+        message.lines().next().unwrap_or_default().to_owned()
+    })
 }
 
 fn make_dir(dir: &Path) -> Result<(), OpenError> {

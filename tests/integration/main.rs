@@ -9,9 +9,15 @@
 )]
 #![allow(unreachable_pub, reason = "the modules of one test program share what is in `support`")]
 
+mod bad_input;
 mod cli;
 mod config;
+mod credentials;
+mod floods;
+mod promises;
+mod shutdown;
 mod start;
+mod startup;
 #[allow(dead_code, reason = "each test program uses its own part")]
 #[path = "../support/mod.rs"]
 mod support;

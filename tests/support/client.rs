@@ -59,7 +59,7 @@ impl Client {
         Self::join(address, "/", json!({"token": token::of(user)})).await.expect("admitted")
     }
 
-    /// Connects to a namespace; the payload of the CONNECT_ERROR when it is refused.
+    /// Connects to a namespace; the payload of the `CONNECT_ERROR` when it is refused.
     pub async fn join(address: SocketAddr, namespace: &str, auth: Value) -> Result<Self, Value> {
         Self::join_with(address, namespace, auth, "", &[]).await
     }

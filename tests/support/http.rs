@@ -55,16 +55,25 @@ pub async fn try_request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Option<Answer> {
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
-    for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
-    }
-    request.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+    let lines: String = headers.iter().map(|(name, value)| [*name, ": ", *value, "\r\n"].concat()).collect();
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{lines}Content-Length: {length}\r\n\r\n"
+    );
     send(address, &[request.as_bytes(), body].concat()).await
 }
 
 /// Sends these bytes and reads until the server closes.
 pub async fn send(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
+    exchange(address, bytes, false).await
+}
+
+/// Sends these bytes and nothing after them.
+pub async fn send_and_close(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
+    exchange(address, bytes, true).await
+}
+
+async fn exchange(address: SocketAddr, bytes: &[u8], close: bool) -> Option<Answer> {
     let talk = async {
         let stream = TcpStream::connect(address).await.expect("it listens");
         let (mut reader, mut writer) = stream.into_split();
@@ -72,6 +81,9 @@ pub async fn send(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
         // The server may answer, and close, before it has read everything.
         let write = async {
             writer.write_all(bytes).await.ok();
+            if close {
+                writer.shutdown().await.ok();
+            }
         };
         let read = async {
             let mut chunk = [0; 4096];

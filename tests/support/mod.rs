@@ -18,9 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub fn within<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Output = T> {
     let place = std::panic::Location::caller();
     async move {
-        match tokio::time::timeout(DEADLINE, future).await {
-            Ok(value) => value,
-            Err(_) => panic!("{place}: waited in vain for {what}"),
-        }
+        let outcome = tokio::time::timeout(DEADLINE, future).await;
+        outcome.unwrap_or_else(|_| panic!("{place}: waited in vain for {what}"))
     }
 }

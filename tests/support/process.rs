@@ -72,6 +72,14 @@ impl Starting {
         self.listening.wait_for(Option::is_some).await.ok().and_then(|address| *address)
     }
 
+    /// Waits for its end, and gives its log.
+    pub async fn ended(mut self) -> (ExitStatus, String) {
+        let status = within("the server to end", self.child.wait()).await.expect("it ran");
+        within("the end of its log", async { while self.reading.join_next().await.is_some() {} }).await;
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (status, log)
+    }
+
     /// Waits until it listens.
     pub async fn listening(mut self) -> Server {
         let Some(address) = within("the server to listen", self.address()).await else {
