@@ -53,6 +53,8 @@ mod row;
 mod snapshot;
 mod store;
 mod table;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod trial;
 mod writer;

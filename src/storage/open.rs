@@ -225,7 +225,8 @@ fn create(dir: &Path, database: &Path) -> Result<(), OpenError> {
     })
 }
 
-fn initialize(db: Database) -> Result<(), redb::Error> {
+/// Makes the tables that every database has.
+pub(crate) fn initialize(db: Database) -> Result<(), redb::Error> {
     let mut transaction = db.begin_write()?;
     transaction.set_quick_repair(true);
     transaction.open_table(META_ROWS)?.insert(FORMAT_ROW, FORMAT)?;

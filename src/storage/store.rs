@@ -1,7 +1,9 @@
 //! The store: a handle to read from and to submit batches to.
 
 use std::{
+    fs::File,
     future::Future,
+    io,
     pin::Pin,
     sync::{
         Arc,
@@ -18,7 +20,7 @@ use super::{
     inbox::Submitted,
     key::{Key, PrefixOf},
     memory::Memory,
-    open::Config,
+    open::{Config, Opened, open},
     open_error::OpenError,
     publisher,
     range::{Direction, KeyRange},
@@ -27,7 +29,7 @@ use super::{
     snapshot::{Current, Snapshot},
     table::{Log, Table},
     threads::Threads,
-    writer::Health,
+    writer::{Health, Writer},
 };
 
 /// The one way to what is stored. Clones share it.
@@ -64,7 +66,14 @@ impl Store {
     ///
     /// See [`OpenError`]. Nothing on disk has changed then.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
-        let (threads, current) = Threads::start(config)?;
+        let Opened { disk, replay, lock } = open(config)?;
+        let writer = Writer::new(disk, replay, config.filing).map_err(|error| OpenError::redb(&config.dir, error))?;
+        Self::on_disk(writer, Some(lock)).map_err(|error| OpenError::io(&config.dir, error))
+    }
+
+    /// A store on a database that has been opened and examined.
+    pub(crate) fn on_disk(writer: Writer, lock: Option<File>) -> io::Result<Self> {
+        let (threads, current) = Threads::start(writer, lock)?;
         Ok(Self::new(current, Backend::Disk(threads)))
     }
 

@@ -1,6 +1,7 @@
 //! The threads behind an open database, and how they end.
 
 use std::{
+    fs::File,
     io,
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle, ThreadId},
@@ -10,8 +11,6 @@ use tokio::sync::watch;
 
 use super::{
     inbox::{Ending, Inbox, Submitted},
-    open::{Config, Opened, open},
-    open_error::OpenError,
     publisher,
     snapshot::Current,
     writer::{Health, Writer},
@@ -26,15 +25,12 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
-    pub(crate) fn start(config: &Config) -> Result<(Self, Arc<Current>), OpenError> {
-        let opened = open(config)?;
-        let failed = |source: io::Error| OpenError::io(&config.dir, source);
-        let Opened { disk, replay, lock } = opened;
-        let writer = Writer::new(disk, replay, config.filing).map_err(|error| OpenError::redb(&config.dir, error))?;
+    /// Starts the threads on an open database. `lock` is dropped when it is closed again.
+    pub(crate) fn start(writer: Writer, lock: Option<File>) -> io::Result<(Self, Arc<Current>)> {
         let current = writer.current();
         let inbox = Arc::new(Inbox::default());
         let (health, watched) = watch::channel(Health::Open);
-        let (outcomes, publisher) = publisher::start().map_err(failed)?;
+        let (outcomes, publisher) = publisher::start()?;
         let publisher_id = publisher.thread().id();
         let work = {
             let inbox = Arc::clone(&inbox);
@@ -53,7 +49,7 @@ impl Threads {
                 });
             }
         };
-        let writer = thread::Builder::new().name("store-writer".to_owned()).spawn(work).map_err(failed)?;
+        let writer = thread::Builder::new().name("store-writer".to_owned()).spawn(work)?;
         Ok((Self { inbox, health: watched, writer: Mutex::new(Some(writer)), publisher: publisher_id }, current))
     }
 

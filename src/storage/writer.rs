@@ -26,7 +26,7 @@ use super::{
     inbox::{Ending, Inbox, Submitted, Work},
     layer::{self, Layer},
     open::Filing,
-    publisher::Outcomes,
+    publisher::{Job, Outcome, Outcomes},
     snapshot::{Current, Snapshot},
 };
 
@@ -103,16 +103,16 @@ impl Writer {
     fn work(&mut self, inbox: &Inbox, outcomes: &Outcomes) -> Result<(), redb::Error> {
         loop {
             match inbox.take(self.patience()) {
-                Work::Group(group) => self.commit(group, outcomes)?,
-                Work::Nothing => {
-                    self.freeze();
-                    self.file(None)?;
+                Work::Group(group) => {
+                    let told = self.commit(group)?;
+                    // The publisher ends after the writer only.
+                    drop(outcomes.send(told));
                 }
+                Work::Nothing => self.file_slice()?,
                 Work::End(Ending::Abandoned) => return Ok(()),
                 Work::End(Ending::Clean) => {
-                    while self.frozen.is_some() || !self.recent.is_empty() {
-                        self.freeze();
-                        self.file(None)?;
+                    while !self.has_filed_all() {
+                        self.file_slice()?;
                     }
                     return Ok(());
                 }
@@ -129,30 +129,35 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, submitted: Vec<Submitted>, outcomes: &Outcomes) -> Result<(), redb::Error> {
+    /// Commits the batches whose preconditions hold, all at once. After an error it is not known whether.
+    pub(crate) fn commit(&mut self, submitted: Vec<Submitted>) -> Result<Vec<(Job, Outcome)>, redb::Error> {
         let below = self.current.load().map_err(|_| redb::Error::DatabaseClosed)?;
         let mut group = Group::new(&below, &mut self.heads);
-        let mut told = Vec::with_capacity(submitted.len());
-        for Submitted { batch, job } in submitted {
-            told.push((job, group.apply(batch)));
-        }
+        let told = submitted.into_iter().map(|Submitted { batch, job }| (job, group.apply(batch))).collect();
         let layer = group.into_layer();
         if !layer.rows().is_empty() {
-            self.store(layer)?;
+            if self.recent_is_full() {
+                self.freeze();
+            }
+            self.write(Some(layer))?;
         }
-        // The publisher ends after the writer only.
-        drop(outcomes.send(told));
-        Ok(())
+        Ok(told)
     }
 
-    /// Writes a group's rows to the journal, and a slice of what is being filed along with it.
-    fn store(&mut self, layer: Layer) -> Result<(), redb::Error> {
+    /// Files some rows, on its own.
+    pub(crate) fn file_slice(&mut self) -> Result<(), redb::Error> {
+        self.freeze();
+        self.write(None)
+    }
+
+    pub(crate) fn has_filed_all(&self) -> bool {
+        self.frozen.is_none() && self.recent.is_empty()
+    }
+
+    fn recent_is_full(&self) -> bool {
         let rows: usize = self.recent.iter().map(|layer| layer.rows().len()).sum();
         let bytes: usize = self.recent.iter().map(|layer| layer.bytes()).sum();
-        if rows >= self.filing.rows || bytes >= self.filing.bytes {
-            self.freeze();
-        }
-        self.file(Some(layer))
+        rows >= self.filing.rows || bytes >= self.filing.bytes
     }
 
     /// Makes the recent layers the ones to be filed, unless some are at that.
@@ -165,7 +170,7 @@ impl Writer {
     }
 
     /// One transaction: the rows of `group` into the journal, the next slice of the frozen ones into their tables.
-    fn file(&mut self, group: Option<Layer>) -> Result<(), redb::Error> {
+    fn write(&mut self, group: Option<Layer>) -> Result<(), redb::Error> {
         let mut changes = Changes::default();
         if let Some(group) = &group {
             self.journaled += 1;
