@@ -16,7 +16,6 @@ mod credentials;
 mod floods;
 mod promises;
 mod shutdown;
-mod start;
 mod startup;
 #[allow(dead_code, reason = "each test program uses its own part")]
 #[path = "../support/mod.rs"]

@@ -5,7 +5,6 @@ pub mod command;
 pub mod http;
 pub mod packets;
 pub mod process;
-pub mod serving;
 pub mod token;
 
 use std::time::Duration;
