@@ -46,10 +46,27 @@ pub struct Client {
     connects: usize,
     /// Until when a namespace must have been joined; `None` once one was.
     connect_deadline: Option<Instant>,
-    pending: FuturesUnordered<Pending>,
+    pending: FuturesUnordered<Started>,
+    /// Requests that had to wait, counted.
+    started: u64,
 }
 
 type Pending = Pin<Box<dyn Future<Output = Finished> + Send>>;
+
+/// A pending future with its place among those of its session.
+struct Started {
+    number: u64,
+    future: Pending,
+}
+
+impl Future for Started {
+    type Output = (u64, Finished);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let number = self.number;
+        self.future.as_mut().poll(cx).map(|finished| (number, finished))
+    }
+}
 
 /// What a pending future ends in.
 enum Finished {
@@ -72,6 +89,7 @@ impl Client {
             joining: Vec::new(),
             connects: 0,
             pending: FuturesUnordered::new(),
+            started: 0,
         };
         if client.handshake.version == Version::V3 {
             // Old clients join `/` by opening the session; the query is where they put their token.
@@ -227,7 +245,10 @@ impl Client {
         match future.as_mut().poll(&mut cx) {
             Poll::Ready(finished) => self.finish(finished),
             // The session's task polls it again with its own waker before it goes to sleep.
-            Poll::Pending => self.pending.push(future),
+            Poll::Pending => {
+                self.started = self.started.wrapping_add(1);
+                self.pending.push(Started { number: self.started, future });
+            }
         }
     }
 
@@ -261,10 +282,17 @@ impl Connection for Client {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut progress = false;
-        while let Poll::Ready(Some(finished)) = Pin::new(&mut self.pending).poll_next(cx) {
+        // Not kept between two polls: an idle session pays for nothing.
+        let mut finished = Vec::new();
+        while let Poll::Ready(Some(next)) = Pin::new(&mut self.pending).poll_next(cx) {
+            finished.push(next);
+        }
+        // Messages that were stored together are acknowledged in the order in which they were sent: the set hands them out in
+        // another one, those first that it has not polled yet.
+        finished.sort_unstable_by_key(|(number, _)| *number);
+        let progress = !finished.is_empty();
+        for (_, finished) in finished {
             self.finish(finished);
-            progress = true;
         }
         progress
     }
