@@ -56,12 +56,15 @@ const BODIES: &[(Version, bool, &[u8], &[Packet<'static>])] = &[
     (V4, false, b"2\x1e4hello\x1ebAQIDBA==", &[Packet::Ping(Cow::Borrowed("")), text("hello"), binary(&[1, 2, 3, 4])]),
     (V3, false, b"6:4hello", &[text("hello")]),
     (V3, false, b"1:46:4a:1:b", &[text(""), text("a:1:b")]),
-    // Lengths count UTF-16 units: é is one in two bytes, € one in three, 😀 two in four.
-    (V3, false, "3:4é€3:4😀1:2".as_bytes(), &[text("é€"), text("😀"), Packet::Ping(Cow::Borrowed(""))]),
     (V3, true, b"\x01\x05\xff\x04\x01\x02\x03\x04", &[binary(&[1, 2, 3, 4])]),
     // Here they count bytes, and text keeps its digit while binary has a byte of that value.
     (V3, true, b"\x00\x05\xff4\xf0\x9f\x98\x80\x01\x01\x02\xff\x0401234567890", &[text("😀"), binary(b"01234567890")]),
 ];
+
+/// Text beyond ASCII in the text framing of version 3. Lengths count UTF-16 units: é is one in two bytes, € one in three, 😀 two
+/// in four.
+const UTF16_BODY: (&str, &[Packet<'static>]) =
+    ("3:4é€3:4😀1:2", &[text("é€"), text("😀"), Packet::Ping(Cow::Borrowed(""))]);
 
 /// How far a body is read: packets in front of the first bad one count, what follows is not looked at.
 const BAD_BODIES: &[(Version, bool, &[u8], usize, DecodeError)] = &[
@@ -143,6 +146,20 @@ fn a_body_is_written_and_read_alike() {
         let encoded = payload::encode(*version, packets, false);
         assert_eq!((encoded.body.as_slice(), encoded.binary), (*body, *is_binary), "{packets:?}");
     }
+}
+
+/// Clients 1.x count the lengths of the text framing in bytes, so only those that can read nothing else get it.
+#[test]
+fn a_version_3_client_gets_text_beyond_ascii_in_the_binary_framing() {
+    let (body, packets) = UTF16_BODY;
+    let read: Result<Vec<_>, _> = payload::decode(V3, body.as_bytes(), false).collect();
+    assert_eq!(read.as_deref(), Ok(packets));
+    let base64_only = payload::encode(V3, packets, true);
+    assert_eq!((base64_only.body.as_slice(), base64_only.binary), (body.as_bytes(), false));
+    let encoded = payload::encode(V3, packets, false);
+    let expected =
+        [b"\x00\x06\xff4\xc3\xa9\xe2\x82\xac".as_slice(), b"\x00\x05\xff4\xf0\x9f\x98\x80", b"\x00\x01\xff2"].concat();
+    assert_eq!((encoded.body, encoded.binary), (expected, true));
 }
 
 /// What a base64-only client of version 3 gets instead of the binary framing.

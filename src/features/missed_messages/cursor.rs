@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
-use crate::{ids::ConversationId, server::Refusal};
+use crate::{clock::Timestamp, ids::ConversationId, server::Refusal};
 
 /// Where the next page begins. Clients hand it back unread.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,9 +13,9 @@ pub(super) struct PageCursor {
     /// How far each conversation has been read.
     #[serde(rename = "c")]
     pub(super) cursors: BTreeMap<ConversationId, u64>,
-    /// Whether the first page was asked for by date.
+    /// The date that the first page was asked for by.
     #[serde(rename = "d", default)]
-    pub(super) by_date: bool,
+    pub(super) date: Option<Timestamp>,
 }
 
 impl PageCursor {

@@ -91,8 +91,11 @@ impl Recovery {
         };
         let limit = request.limit.unwrap_or(self.config.max_page).clamp(1, self.config.max_page);
         let earlier = request.cursor.as_deref().map(PageCursor::decode).transpose()?;
-        let by_date = earlier.as_ref().map_or(request.cursors.is_none(), |earlier| earlier.by_date);
-        let date = request.last_sync_date.filter(|_| by_date);
+        // Every page is read as the first one was asked for, whatever comes beside its cursor.
+        let date = match &earlier {
+            Some(earlier) => earlier.date,
+            None => request.last_sync_date.filter(|_| request.cursors.is_none()),
+        };
         let filter = date.map_or(Filter::Everything, |date| Filter::Since { date, user });
         let reader = self.store.read()?;
         let mut sources = Vec::with_capacity(conversations.len());
@@ -108,7 +111,7 @@ impl Recovery {
         let (page, has_more) = self.fill(&reader, &mut sources, &filter, limit)?;
         drop(reader);
         let cursors: BTreeMap<_, _> = sources.iter().map(|source| (source.id, source.cursor)).collect();
-        self.answer(page, cursors, has_more, by_date, request.conversation_id)
+        self.answer(page, cursors, has_more, date, request.conversation_id)
     }
 
     /// Takes the oldest entry of all conversations again and again, until the page is full or nothing is left.
@@ -148,7 +151,7 @@ impl Recovery {
         page: Page,
         cursors: BTreeMap<ConversationId, u64>,
         has_more: bool,
-        by_date: bool,
+        date: Option<Timestamp>,
         conversation_id: Option<ConversationId>,
     ) -> Result<MissedMessages, Refusal> {
         let records = page.messages.iter().map(|(_, record)| record);
@@ -169,7 +172,7 @@ impl Recovery {
                 }
             }
         });
-        let next_cursor = has_more.then(|| PageCursor { cursors: cursors.clone(), by_date }.encode());
+        let next_cursor = has_more.then(|| PageCursor { cursors: cursors.clone(), date }.encode());
         Ok(MissedMessages {
             count: messages.len(),
             messages,

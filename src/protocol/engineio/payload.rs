@@ -98,7 +98,8 @@ pub struct Encoded {
 /// Writes one polling answer.
 ///
 /// `base64_only` says that the client asked for base64 (`b64=1`). Without it, version 3 uses the binary framing for a body
-/// with a binary packet; version 4 has base64 only, and its texts must not hold the separator 0x1e: JSON never does.
+/// with a binary packet or with text beyond ASCII; version 4 has base64 only, and its texts must not hold the separator 0x1e:
+/// JSON never does.
 ///
 /// Spec: Engine.IO v3 and v4, "Payload".
 pub fn encode(version: Version, packets: &[Packet<'_>], base64_only: bool) -> Encoded {
@@ -110,7 +111,16 @@ pub fn encode(version: Version, packets: &[Packet<'_>], base64_only: bool) -> En
             encode_binary(packets, &mut body);
             return Encoded { body, binary: true };
         }
-        Version::V3 => encode_with_lengths(packets, &mut body),
+        Version::V3 => {
+            encode_with_lengths(packets, &mut body);
+            // Clients 1.x count the lengths of the text framing in bytes, later ones in UTF-16 units. In ASCII both are the
+            // same, and in the binary framing all of them count bytes.
+            if !base64_only && !body.is_ascii() {
+                body.clear();
+                encode_binary(packets, &mut body);
+                return Encoded { body, binary: true };
+            }
+        }
     }
     Encoded { body, binary: false }
 }
