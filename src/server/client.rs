@@ -261,6 +261,8 @@ impl Client {
 }
 
 impl Connection for Client {
+    const TEXT_IS_JSON: bool = true;
+
     fn handle_text(&mut self, text: &str) -> Result<(), CloseReason> {
         match self.decoder.handle_text(text) {
             Ok(Some(packet)) => self.handle_packet(&packet, &[]),

@@ -44,6 +44,9 @@ pub trait Application: Send + Sync + 'static {
 
 /// The layer above, as the task of one session sees it. Everything is called from that task and must not block.
 pub trait Connection: Send + Unpin + 'static {
+    /// Whether characters beyond ASCII occur within JSON texts only, so that they may be written as escapes.
+    const TEXT_IS_JSON: bool = false;
+
     /// A text message arrived.
     ///
     /// # Errors

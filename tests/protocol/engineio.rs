@@ -211,3 +211,24 @@ fn versions_and_transports_have_one_spelling() {
         assert_eq!(TransportKind::from_query(&kind.as_str().to_uppercase()), None);
     }
 }
+
+/// Clients 1.x send `é` as the two bytes of its UTF-8, each as a character of its own.
+#[test]
+fn text_that_a_version_3_client_encoded_twice_is_read_as_it_was_meant() {
+    let twice = |text: &str| text.bytes().map(char::from).collect::<String>();
+    for meant in ["é", "grüße, 世界 😀"] {
+        let packet = format!("4{}", twice(meant));
+        let body = format!("{}:{packet}", packet.encode_utf16().count());
+        let read: Result<Vec<_>, _> = payload::decode(V3, body.as_bytes(), false).collect();
+        assert_eq!(read, Ok(vec![text_of(meant)]));
+    }
+    for once in ["é", "Über", "naïve café", "世界"] {
+        let body = format!("{}:4{once}", once.encode_utf16().count() + 1);
+        let read: Result<Vec<_>, _> = payload::decode(V3, body.as_bytes(), false).collect();
+        assert_eq!(read, Ok(vec![text_of(once)]));
+    }
+}
+
+fn text_of(text: &str) -> Packet<'_> {
+    Packet::Text(text.into())
+}

@@ -71,7 +71,7 @@ impl<'a> Iterator for Packets<'a> {
             },
             Rest::Done | Rest::Lengths("") | Rest::Binary([]) => return None,
             Rest::Lengths(text) => match split_by_length(text) {
-                Ok((first, rest)) => (Packet::decode_text(Version::V3, first), Rest::Lengths(rest)),
+                Ok((first, rest)) => (Packet::decode_text(Version::V3, first).map(decode_twice), Rest::Lengths(rest)),
                 Err(error) => (Err(error), Rest::Done),
             },
             Rest::Binary(body) => match split_binary(body) {
@@ -152,6 +152,20 @@ impl<'a> Framed<'a> {
             Self::Text(data) => Packet::decode_text(Version::V3, text(data)?),
             Self::Binary(data) => Packet::decode_binary(Version::V3, data),
         }
+    }
+}
+
+/// Clients 1.x encode text as UTF-8 and then the bytes, taken for characters, as UTF-8 once more. What reads as UTF-8 a second
+/// time was such a text: other clients would have to send the very characters that a wrong decoding shows.
+fn decode_twice(packet: Packet<'_>) -> Packet<'_> {
+    let Packet::Text(text) = &packet else { return packet };
+    if text.is_ascii() {
+        return packet;
+    }
+    let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
+    match bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
+        Some(text) => Packet::Text(text.into()),
+        None => packet,
     }
 }
 

@@ -144,6 +144,13 @@ impl<C: Connection> SessionTask<C> {
     }
 
     fn answer_poll(&self, answer: oneshot::Sender<Answer>, packets: &[Packet<'_>]) -> bool {
+        let ascii: Vec<Packet<'_>>;
+        let packets = if C::TEXT_IS_JSON && self.engine.version() == Version::V3 {
+            ascii = packets.iter().map(in_ascii).collect();
+            &ascii
+        } else {
+            packets
+        };
         let payload::Encoded { body, binary } = payload::encode(self.engine.version(), packets, self.base64_only);
         answer.send(Answer::Payload { body: body.into(), binary }).is_ok()
     }
@@ -224,4 +231,22 @@ fn as_packet(outgoing: &Outgoing) -> Packet<'_> {
         Outgoing::Text(text) => Packet::decode_text(Version::V4, text.packet()).unwrap_or(Packet::Noop),
         Outgoing::Binary(data) => Packet::Binary(data.as_ref().into()),
     }
+}
+
+/// A packet of JSON with escapes in place of characters beyond ASCII. Polling clients 1.x expect those encoded twice, clients 2.x
+/// once, and nothing tells the two apart.
+fn in_ascii<'a>(packet: &'a Packet<'_>) -> Packet<'a> {
+    let Packet::Text(text) = packet else { return packet.clone() };
+    if text.is_ascii() {
+        return Packet::Text(text.as_ref().into());
+    }
+    let mut escaped = String::with_capacity(text.len().saturating_mul(2));
+    for c in text.chars() {
+        if c.is_ascii() {
+            escaped.push(c);
+        } else {
+            escaped.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    Packet::Text(escaped.into())
 }
