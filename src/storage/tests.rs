@@ -229,7 +229,7 @@ fn live(disk: &CutDisk, life: &Life, before: [Model; 2], n: &mut u64) -> [Model;
     let mut acknowledged = found;
     loop {
         let mut next = acknowledged.clone();
-        let group = (0..*n % 3 + 1).map(|_| {
+        let group = (0..=*n % 3).map(|_| {
             *n += 1;
             next.batch(*n)
         });

@@ -158,7 +158,9 @@ async fn verifying_finds_a_flipped_bit_at_the_start() {
     // Also in pages that are free by now.
     let places: Vec<_> = (0..bytes.len() - 10).filter(|place| &bytes[*place..place + 10] == b"message 42").collect();
     assert!(!places.is_empty(), "stored as text");
-    places.into_iter().for_each(|place| bytes[place] ^= 1);
+    for place in places {
+        bytes[place] ^= 1;
+    }
     fs::write(data.join(DATABASE), &bytes).expect("written");
     dir.open().expect("not noticed without verifying");
     fs::write(data.join(DATABASE), &bytes).expect("written");
@@ -185,7 +187,7 @@ async fn a_database_is_opened_once() {
 fn holder() {
     let Ok(dir) = std::env::var("HOBNOB_TEST_HOLD") else { return };
     let store = Store::open(&Config::new(dir)).expect("a fresh directory");
-    println!("open");
+    std::io::stdout().write_all(b"open\n").expect("piped");
     std::io::stdin().lines().for_each(drop);
     drop(store);
 }
