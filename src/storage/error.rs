@@ -57,7 +57,7 @@ pub enum CommitError {
         /// The table or log.
         table: &'static str,
     },
-    /// The store is closed, has failed, or has more waiting than it takes on; or what was to run after the commit
+    /// The store is closed, has failed, or has 16,384 batches or 64 MiB waiting; or what was to run after the commit
     /// panicked. Whether the batch was stored is not known: only a repeat with the same client key is safe.
     #[error("the database is not available")]
     Unavailable,

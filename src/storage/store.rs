@@ -33,6 +33,9 @@ use super::{
 };
 
 /// The one way to what is stored. Clones share it.
+///
+/// Dropping the last one without a [`close`](Self::close) waits for the commits under way, not for filing: the next
+/// start does that.
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,

@@ -111,6 +111,8 @@ impl Writer {
                 Work::Nothing => self.file_slice()?,
                 Work::End(Ending::Abandoned) => return Ok(()),
                 Work::End(Ending::Clean) => {
+                    // Nobody waits for a commit any more.
+                    self.filing.slice = usize::MAX;
                     while !self.has_filed_all() {
                         self.file_slice()?;
                     }

@@ -1,11 +1,6 @@
 //! The store as the features see it: the same promises with and without a disk.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "in a test a panic is the report, in its helpers, too"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "what a test cannot go on without ends it, also in its helpers")]
 
 mod damage;
 mod expiry;

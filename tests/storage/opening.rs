@@ -187,7 +187,7 @@ async fn a_database_is_opened_once() {
 fn holder() {
     let Ok(dir) = std::env::var("HOBNOB_TEST_HOLD") else { return };
     let store = Store::open(&Config::new(dir)).expect("a fresh directory");
-    writeln!(std::io::stdout(), "open").expect("the parent listens");
+    std::io::stdout().write_all(b"open\n").expect("piped");
     std::io::stdin().lines().for_each(drop);
     drop(store);
 }
