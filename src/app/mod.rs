@@ -9,6 +9,7 @@ mod service;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use rand::RngExt as _;
 use sd_notify::NotifyState;
 use serde::Serialize;
@@ -38,6 +39,8 @@ use crate::{
 
 /// Kept of the time to stop for closing the database.
 const CLOSE_RESERVE: Duration = Duration::from_secs(2);
+/// The end of a process whose database has failed.
+const CANNOT_WRITE: &str = "the database cannot be written any more: look at the disk, then start again";
 /// Clients come back after a restart within this time, spread at random so that they do not come all at once.
 const RECONNECT_SPREAD_MS: std::ops::Range<u64> = 500..5000;
 
@@ -101,6 +104,10 @@ async fn serve(config: Config, store: Store, secret: &[u8], origin: Option<Origi
     if timeout(CLOSE_RESERVE, store.close()).await.is_err() {
         tracing::error!("the database was not closed in time; it is whole, the next start takes a moment longer");
     }
+    // A disk that fails at the very end must not look like a clean stop.
+    if result.is_ok() && store.failed().now_or_never().is_some() {
+        return Err(ExitError::new(ExitCode::Io, CANNOT_WRITE).into());
+    }
     tracing::info!("stopped");
     result
 }
@@ -116,8 +123,7 @@ async fn wait(
         _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
         () = store.failed() => {
             readiness.set_store_failed();
-            let message = "the database cannot be written any more: look at the disk, then start again";
-            return Err(ExitError::new(ExitCode::Io, message).into());
+            return Err(ExitError::new(ExitCode::Io, CANNOT_WRITE).into());
         }
     }
     Ok(())

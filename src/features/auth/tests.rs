@@ -55,7 +55,7 @@ fn bad_tokens_are_told_apart() {
         (sign(&good, &Header::new(Algorithm::HS256), b"another secret, also long enough"), TokenError::Signature),
         (sign(&good, &Header::new(Algorithm::HS512), SECRET), TokenError::Algorithm),
         (sign(&good, &critical, SECRET), TokenError::Algorithm),
-        ("eyJhbGciOiJub25lIn0.eyJpZCI6ImFsaWNlIn0.".to_owned(), TokenError::Malformed),
+        ("eyJhbGciOiJub25lIn0.eyJpZCI6ImFsaWNlIn0.".to_owned(), TokenError::Algorithm),
         (hs256(&json!({"id": "alice", "exp": seconds_from_now(-6)})), TokenError::Expired),
         (hs256(&json!({"id": "alice", "exp": exp, "nbf": seconds_from_now(30)})), TokenError::NotActive),
         (hs256(&json!({"id": "alice"})), TokenError::Claims),
@@ -73,7 +73,7 @@ fn bad_tokens_are_told_apart() {
 fn mistyped_times_do_not_count_as_absent() {
     for claims in [json!({"id": "a", "exp": "9999999999"}), json!({"id": "a", "exp": seconds_from_now(60), "nbf": "1"})]
     {
-        assert!(verify(&hs256(&claims)).is_err(), "{claims}");
+        assert_eq!(verify(&hs256(&claims)), Err(TokenError::Claims), "{claims}");
     }
 }
 

@@ -118,15 +118,8 @@ impl Keys {
         if token.len() > config.max_token_bytes || token.bytes().filter(|byte| *byte == b'.').count() != 2 {
             return Err(TokenError::Malformed);
         }
-        let header = jsonwebtoken::decode_header(token).map_err(|error| explain(error.kind()))?;
-        // An extension that this server does not know may change what the token means (RFC 7515, section 4.1.11).
-        if has_critical_header(token) {
-            return Err(TokenError::Algorithm);
-        }
+        check_header(token)?;
         let Self::Hs256(keys) = self;
-        if header.alg != Algorithm::HS256 {
-            return Err(TokenError::Algorithm);
-        }
         let validation = validation(Algorithm::HS256, config);
         let mut result = Err(TokenError::Signature);
         for key in keys {
@@ -200,15 +193,19 @@ fn validation(algorithm: Algorithm, config: &Config) -> Validation {
     validation
 }
 
-/// True when the header carries `crit`, `b64` or `zip`.
-fn has_critical_header(token: &str) -> bool {
+/// The header names the one algorithm there is, and demands nothing that this server does not do: `crit`, `b64` and `zip` change
+/// what a token means (RFC 7515, section 4.1.11).
+fn check_header(token: &str) -> Result<(), TokenError> {
     use base64::Engine as _;
     let header = token.split('.').next().unwrap_or_default();
-    let Ok(json) = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(header) else { return true };
-    match serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&json) {
-        Ok(header) => ["crit", "b64", "zip"].iter().any(|name| header.contains_key(*name)),
-        Err(_) => true,
+    let json = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(header).map_err(|_| TokenError::Malformed)?;
+    let header: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)?;
+    let demands = ["crit", "b64", "zip"].iter().any(|name| header.contains_key(*name));
+    if demands || header.get("alg").and_then(serde_json::Value::as_str) != Some("HS256") {
+        return Err(TokenError::Algorithm);
     }
+    Ok(())
 }
 
 fn explain(kind: &ErrorKind) -> TokenError {
@@ -220,7 +217,10 @@ fn explain(kind: &ErrorKind) -> TokenError {
             TokenError::Algorithm
         }
         ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => TokenError::Audience,
-        ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => TokenError::Claims,
+        // The header has been read by now, so what is wrong with the JSON is wrong with the claims.
+        ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) | ErrorKind::Json(_) => {
+            TokenError::Claims
+        }
         // Whatever else the library says, the token could not be understood.
         _ => TokenError::Malformed,
     }
