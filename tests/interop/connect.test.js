@@ -28,7 +28,7 @@ for (const [generation, transport] of COMBINATIONS) {
         if (generation >= 3) assert.equal(ready.socketId, peer.socket.id);
         assert.equal(peer.heard[0].event, 'session:ready', 'nothing comes before the greeting');
         if (transport === 'polling with upgrade') await peer.upgraded();
-        else assert.equal(peer.transport, transport.split(' ')[0]);
+        else assert.equal(peer.currentTransport, transport.split(' ')[0]);
         peer.close();
     });
 

@@ -53,22 +53,25 @@ for (const [index, [generation, transport]] of COMBINATIONS.entries()) {
             await sender.ok('message:send', { conversationId: direct, content: `direct ${number}` });
             await sender.ok('message:send', { conversationId: group, content: `group ${number}` });
         }
+        // From another device of the absent user.
+        const other = await server.rest(away, 'POST', '/api/messages', { conversationId: direct, content: 'not here' });
+        assert.equal(other.status, 201);
         await sender.ok('message:edit', { messageId: first.id, content: 'seen, then edited' });
         const gone = await sender.ok('message:send', { conversationId: group, content: 'gone' });
         await sender.ok('message:delete', { messageId: gone.id });
 
         absent = await connect(away, options);
         const ready = await absent.hears('session:ready');
-        assert.deepEqual(ready.conversations, { [direct]: 6, [group]: 5 });
+        assert.deepEqual(ready.conversations, { [direct]: 7, [group]: 5 });
         const expected = ['direct 1', 'group 1', 'direct 2', 'group 2', 'direct 3', 'group 3'];
 
         const byCursor = await pages(absent, { cursors: { [direct]: own.seq } });
-        assert.deepEqual(contents(byCursor).filter((content) => content !== ''), expected);
+        assert.deepEqual(contents(byCursor).filter((content) => content !== ''), [...expected, 'not here']);
         const tombstone = byCursor.flatMap(({ messages }) => messages).at(-1);
         assert.deepEqual([tombstone.id, tombstone.content, tombstone.deleted], [gone.id, '', true]);
         const changes = byCursor.flatMap((page) => page.changes);
         const edit = changes.find(({ event }) => event === 'message:updated');
-        assert.deepEqual([edit.messageId, edit.changeSeq, edit.message.content], [first.id, 6, 'seen, then edited']);
+        assert.deepEqual([edit.messageId, edit.changeSeq, edit.message.content], [first.id, 7, 'seen, then edited']);
         assert.deepEqual(byCursor.at(-1).cursors, ready.conversations);
         const nothing = await absent.ok('get-missed-messages', { cursors: ready.conversations });
         assert.deepEqual([nothing.count, nothing.changes, nothing.complete], [0, [], true]);
@@ -77,6 +80,7 @@ for (const [index, [generation, transport]] of COMBINATIONS.entries()) {
         assert.deepEqual(contents(byDate).filter((content) => content !== ''), expected);
         const mine = byDate.flatMap(({ messages }) => messages).filter(({ senderId }) => senderId === away);
         assert.deepEqual(mine, [], 'by date only what others have sent');
+        assert.deepEqual(byDate.flatMap((page) => page.changes), [], 'by date only messages');
         const since = await absent.ok('get-missed-messages', { since: Date.parse(own.message.createdAt) });
         assert.deepEqual(contents([since]).filter((content) => content !== ''), expected);
 
@@ -86,7 +90,7 @@ for (const [index, [generation, transport]] of COMBINATIONS.entries()) {
 
         absent.emit('get-missed-messages', { cursors: {} });
         const event = await absent.hears('missed-messages');
-        assert.equal(event.count, 9, 'without an ack the answer comes as an event');
+        assert.equal(event.count, 10, 'without an ack the answer comes as an event');
         for (const peer of [absent, sender]) peer.close();
     });
 }

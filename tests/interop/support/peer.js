@@ -64,11 +64,14 @@ export class Peer {
         const credentials = token === undefined ? {} : generation < 3 ? { query: { token } } : { auth: { token } };
         const settings = { forceNew: true, reconnection: false, ...TRANSPORTS[transport], ...credentials, ...options };
         const socket = LIBRARIES[generation](namespace === '/' ? url : url + namespace, settings);
-        return new Peer(socket, `generation ${generation}, ${transport}`);
+        const peer = new Peer(socket, `generation ${generation}, ${transport}`);
+        return Object.assign(peer, { generation, transport });
     }
 
     constructor(socket, name) {
         this.socket = socket;
+        // With reconnection a failure is not the end: the client tries again by itself.
+        const isPatient = socket.io.reconnection();
         this.name = name;
         open.add(this);
         for (const event of EVENTS) socket.on(event, (...args) => this.#hear(event, args));
@@ -77,7 +80,7 @@ export class Peer {
             // 3.x and 4.x call a refusal `connect_error`, 1.x and 2.x `error`.
             for (const event of ['connect_error', 'error']) {
                 socket.once(event, (reason) => {
-                    if (!this.isPatient) reject(new Refused(reason));
+                    if (!isPatient) reject(new Refused(reason));
                 });
             }
         });
@@ -166,8 +169,8 @@ export class Peer {
         return ack;
     }
 
-    /** The transport in use. */
-    get transport() {
+    /** The transport in use now. */
+    get currentTransport() {
         return this.socket.io.engine.transport.name;
     }
 
@@ -184,7 +187,6 @@ export class Peer {
     /** Another namespace on the same connection. */
     async join(namespace, options = {}) {
         const peer = new Peer(this.socket.io.socket(namespace, options), `${this.name}, ${namespace}`);
-        peer.socket.open();
         await within(peer.connected, () => `${peer} connects`);
         return peer;
     }
