@@ -16,7 +16,7 @@ use self::{
     conversations::{Conversations, Rooms},
     messages::Messages,
     missed_messages::Recovery,
-    session::ChatGate,
+    session::{ChatGate, SessionLimits},
     users::Users,
 };
 use crate::{
@@ -55,6 +55,7 @@ pub struct Features {
     /// Users.
     pub users: Users,
     namespaces: [Arc<Namespace>; 3],
+    limits: SessionLimits,
 }
 
 impl Features {
@@ -64,6 +65,10 @@ impl Features {
         let namespaces = [ROOT, MESSAGES, NOTIFICATIONS].map(|name| Namespace::new(name, Arc::clone(adapter)));
         let [root, messages, _] = &namespaces;
         let rooms = Rooms::new(vec![Arc::clone(root), Arc::clone(messages)]);
+        let limits = SessionLimits {
+            content_chars: config.messages.max_content_chars,
+            missed_page: config.missed_messages.max_page,
+        };
         let users = Users::new(store.clone(), config.auth.auto_provision);
         let conversations = Arc::new(Conversations::new(store.clone(), users.clone(), rooms));
         let messages = Messages::new(store.clone(), users.clone(), Arc::clone(&conversations), config.messages);
@@ -75,13 +80,14 @@ impl Features {
             recovery: Arc::new(recovery),
             users,
             namespaces,
+            limits,
         }
     }
 
     /// Adds the chat namespaces to a server. `/` and `/messages` serve the same events.
     pub fn serve(&self, builder: Builder) -> Builder {
         let [root, messages, notifications] = &self.namespaces;
-        let gate = Arc::new(ChatGate::new(Arc::clone(&self.auth), Arc::clone(&self.conversations)));
+        let gate = Arc::new(ChatGate::new(Arc::clone(&self.auth), Arc::clone(&self.conversations), self.limits));
         builder
             .namespace(root, Arc::clone(&gate) as _, self.chat_routes())
             .namespace(messages, Arc::clone(&gate) as _, self.chat_routes())

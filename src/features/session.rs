@@ -30,6 +30,8 @@ pub struct SessionReady {
     pub server_time: Timestamp,
     /// Whether an earlier session was taken up again; never yet.
     pub recovered: bool,
+    /// What a client may send.
+    pub limits: SessionLimits,
     /// The end of each conversation's log: what a client compares its cursors with.
     pub conversations: BTreeMap<ConversationId, u64>,
 }
@@ -38,17 +40,28 @@ impl ServerEvent for SessionReady {
     const NAME: &'static str = "session:ready";
 }
 
+/// What a client may send, for its input fields and its paging.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionLimits {
+    /// Characters of a message.
+    pub content_chars: usize,
+    /// Messages and changes of one page of missed messages.
+    pub missed_page: usize,
+}
+
 /// Lets users with a good token in and puts them into their rooms.
 pub struct ChatGate {
     auth: Arc<Auth>,
     conversations: Arc<Conversations>,
+    limits: SessionLimits,
 }
 
 impl ChatGate {
     /// A gate for all chat namespaces.
     #[must_use]
-    pub fn new(auth: Arc<Auth>, conversations: Arc<Conversations>) -> Self {
-        Self { auth, conversations }
+    pub fn new(auth: Arc<Auth>, conversations: Arc<Conversations>, limits: SessionLimits) -> Self {
+        Self { auth, conversations, limits }
     }
 }
 
@@ -81,6 +94,7 @@ impl Middleware for ChatGate {
                 socket_id: socket.id().clone(),
                 server_time: Timestamp::now(),
                 recovered: false,
+                limits: self.limits,
                 conversations: conversations.into_iter().collect(),
             }),
             Err(error) => tracing::error!(%error, "a client was not told where its conversations end"),

@@ -32,7 +32,7 @@ pub use self::{
     middleware::{Admission, ConnectError, ConnectRequest, Connecting, Middleware},
     namespace::Namespace,
     refusal::Refusal,
-    rest::Payload,
+    rest::{Params, Payload},
     routes::Routes,
     socket::{AckError, Socket},
 };

@@ -1,10 +1,10 @@
 //! The conventions of events over HTTP: refusals as answers, payloads that name the field that is wrong.
 
 use axum::{
-    extract::{FromRequest, Request},
+    extract::{FromRequest, FromRequestParts, Query, Request},
     response::{IntoResponse, Response},
 };
-use hyper::{StatusCode, header};
+use hyper::{StatusCode, header, http::request::Parts};
 use serde::de::DeserializeOwned;
 
 use super::{Refusal, decode_json};
@@ -14,6 +14,25 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, [(header::CONTENT_TYPE, "application/json")], self.to_body()).into_response()
+    }
+}
+
+/// The query of a request.
+pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(rejection) => {
+                // "Failed to deserialize query string: limit: invalid digit found in string"
+                let reason = rejection.body_text();
+                let reason = reason.rsplit_once("string: ").map_or(&*reason, |(_, reason)| reason);
+                Err(Refusal::new(ErrorCode::InvalidPayload, reason.to_owned()).with("field", "query"))
+            }
+        }
     }
 }
 

@@ -279,3 +279,14 @@ async fn a_rest_body_that_is_no_json_object_is_an_invalid_payload() {
     let answer = http::call(server.address, &token::of("ann"), "GET", "/nowhere", &Value::Null).await;
     assert_eq!(answer.refusal(), (404, "not_found".to_owned()));
 }
+
+#[tokio::test]
+async fn a_query_that_is_no_number_is_an_invalid_payload_that_names_it() {
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox).await;
+    for path in ["/api/conversations?limit=many", "/api/messages/conversation/0123456789abcdef01234567?limit=many"] {
+        let answer = http::call(server.address, &token::of("ann"), "GET", path, &Value::Null).await;
+        assert_eq!(answer.refusal(), (400, "invalid_payload".to_owned()), "{path}");
+        assert!(answer.body.contains("limit: "), "{}", answer.body);
+    }
+}

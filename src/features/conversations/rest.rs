@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     routing::{get, post},
 };
 use hyper::StatusCode;
@@ -15,7 +15,7 @@ use super::{ConversationView, Conversations, Kind};
 use crate::{
     features::auth::Caller,
     ids::{ConversationId, UserId},
-    server::{Payload, Refusal},
+    server::{Params, Payload, Refusal},
 };
 
 /// Conversations of one page, without a wish and at most.
@@ -65,7 +65,7 @@ struct Members {
 async fn list(
     State(conversations): State<Arc<Conversations>>,
     Caller(caller): Caller,
-    Query(range): Query<Range>,
+    Params(range): Params<Range>,
 ) -> Result<Json<Vec<ConversationView>>, Refusal> {
     let limit = range.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
     let skip = range.page.unwrap_or(1).saturating_sub(1).saturating_mul(limit);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     routing::{get, post, put},
 };
 use hyper::StatusCode;
@@ -15,7 +15,7 @@ use super::{Draft, HistoryRange, MessageView, Messages};
 use crate::{
     features::auth::Caller,
     ids::MessageId,
-    server::{Payload, Refusal},
+    server::{Params, Payload, Refusal},
 };
 
 /// Messages of one page, without a wish and at most.
@@ -64,7 +64,7 @@ async fn history(
     State(messages): State<Arc<Messages>>,
     Caller(caller): Caller,
     Path(id): Path<String>,
-    Query(range): Query<Range>,
+    Params(range): Params<Range>,
 ) -> Result<Json<Value>, Refusal> {
     let id = id.parse().map_err(|_| Refusal::not_found("conversation"))?;
     let limit = range.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
