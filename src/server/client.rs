@@ -127,8 +127,9 @@ impl Client {
         let joined =
             self.find(packet.namespace).is_some() || self.joining.iter().any(|name| **name == *packet.namespace);
         if joined {
-            // Version 3 clients may ask for `/` although they are in it from the start.
-            return if self.revision == Revision::V4 { Ok(()) } else { Err(CloseReason::ParseError) };
+            // Version 3 clients may ask for `/` although they are in it from the start. Later ones ask twice when the app calls
+            // `connect()` on a socket that is about to connect by itself.
+            return Ok(());
         }
         self.connects = self.connects.saturating_add(1);
         let namespaces = self.sockets.len().saturating_add(self.joining.len());

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
+import { within } from './support/deadline.js';
 import { COMBINATIONS, GENERATIONS, Peer, Refused, closeAll } from './support/peer.js';
 import { Hobnob } from './support/server.js';
 
@@ -65,6 +66,22 @@ for (const generation of GENERATIONS) {
         assert.match(refused.message, /Invalid namespace/);
         const ack = await peer.ok('get-missed-messages', {});
         assert.equal(ack.count, 0);
+        peer.close();
+    });
+}
+
+for (const generation of [3, 4]) {
+    test(`an app that calls connect() once too often with client ${generation}.x keeps its connection`, async () => {
+        const token = server.token('hasty');
+        const peer = await Peer.connect(server.url, { generation, token });
+        const messages = peer.socket.io.socket('/messages', { auth: { token } });
+        const connected = new Promise((resolve) => messages.once('connect', resolve));
+        messages.connect();
+        messages.connect();
+        await within(connected, 'the socket connects');
+        const ack = new Promise((resolve) => messages.emit('get-missed-messages', {}, resolve));
+        assert.equal((await within(ack, 'an ack in /messages')).ok, true);
+        await peer.ok('get-missed-messages', {});
         peer.close();
     });
 }
