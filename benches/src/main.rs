@@ -11,7 +11,7 @@
 //!   net        sockets on one epoll
 //! ```
 //!
-//! A layer knows those below it. `bin/floor.rs` is one of the peers.
+//! A layer knows those below it. `bin/floor.rs` and `bin/floor_http.rs` are one of the peers.
 
 use std::{fs, path::PathBuf, time::Duration};
 

@@ -68,7 +68,7 @@ pub(crate) struct Row {
     pub(crate) cost: f64,
     /// What else the window showed, if it was one of throughput.
     pub(crate) pace: Option<Pace>,
-    /// Resident memory at the end, in bytes.
+    /// Resident memory at the end of the window, in bytes.
     pub(crate) resident_bytes: u64,
 }
 

@@ -93,7 +93,8 @@ impl Peer {
                 command
             }
             (Self::Floor, Role::Echo) => run(benches.join("target/release/floor"), &echo),
-            (Self::Socketioxide, Role::Chat) | (Self::Floor, Role::Polling | Role::Chat) => return None,
+            (Self::Floor, Role::Polling) => run(benches.join("target/release/floor_http"), &echo),
+            (Self::Socketioxide | Self::Floor, Role::Chat) => return None,
         };
         if role == Role::Chat {
             command.env("JWT_SECRET", settings.secret);

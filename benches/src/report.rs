@@ -27,15 +27,14 @@ impl Report {
         self.rows.push((peer, row));
     }
 
+    /// What was measured, in that order.
     fn metrics(&self) -> Vec<Metric> {
-        let mut metrics: Vec<Metric> = self.rows.iter().map(|(_, row)| row.metric).collect();
-        metrics.dedup();
-        let mut seen = Vec::new();
-        metrics.retain(|metric| {
-            let is_new = !seen.contains(metric);
-            seen.push(*metric);
-            is_new
-        });
+        let mut metrics = Vec::new();
+        for (_, row) in &self.rows {
+            if !metrics.contains(&row.metric) {
+                metrics.push(row.metric);
+            }
+        }
         metrics
     }
 
@@ -100,33 +99,44 @@ impl Report {
 
     fn details(&self, out: &mut Formatter<'_>, metric: Metric) -> fmt::Result {
         writeln!(out, "### {}\n", metric.title)?;
-        writeln!(
-            out,
-            "| | {} (min – max) | in the kernel | {}/s | p50 ms | p99 ms | RSS MB | its core | load's core |",
-            metric.unit, metric.operations
-        )?;
-        writeln!(out, "|---|---|---|---|---|---|---|---|---|")?;
+        let is_paced = self.rows.iter().any(|(_, row)| row.metric == metric && row.pace.is_some());
+        let (paced, rule) = if is_paced {
+            let paced =
+                format!(" in the kernel | {}/s | p50 ms | p99 ms | its core | load's core |", metric.operations);
+            (paced, "---|---|---|---|---|---|")
+        } else {
+            (String::new(), "")
+        };
+        writeln!(out, "| | {} (min – max) | RSS MB |{paced}", metric.unit)?;
+        writeln!(out, "|---|---|---|{rule}")?;
         for peer in self.peers() {
             let Some(cost) = self.cost(metric, peer) else { continue };
             let [median, min, max] = [cost.median, cost.min, cost.max].map(figure);
-            let pace = |value: fn(&Pace) -> f64| self.pace(metric, peer, value);
-            let percent = |value| Cell(pace(value).map(|share| format!("{:.0} %", share * 100.0)));
-            let millis = |value| Cell(pace(value).map(|ms| format!("{ms:.2}")));
             let resident = Spread::of(self.rows_of(metric, peer).map(|row| row.resident_bytes as f64 / 1e6));
-            writeln!(
-                out,
-                "| {} | {median} ({min} – {max}) | {} | {} | {} | {} | {} | {} | {} |",
-                peer.name(),
-                percent(|pace| pace.kernel),
-                Cell(pace(|pace| pace.rate).map(figure)),
-                millis(|pace| pace.latency_ms[0]),
-                millis(|pace| pace.latency_ms[1]),
-                Cell(resident.map(|spread| format!("{:.1}", spread.median))),
-                percent(|pace| pace.busy[0]),
-                percent(|pace| pace.busy[1]),
-            )?;
+            let resident = Cell(resident.map(|spread| format!("{:.1}", spread.median)));
+            write!(out, "| {} | {median} ({min} – {max}) | {resident} |", peer.name())?;
+            if is_paced {
+                self.pace_cells(out, metric, peer)?;
+            }
+            writeln!(out)?;
         }
         writeln!(out)
+    }
+
+    fn pace_cells(&self, out: &mut Formatter<'_>, metric: Metric, peer: Peer) -> fmt::Result {
+        let pace = |value: fn(&Pace) -> f64| self.pace(metric, peer, value);
+        let percent = |value| Cell(pace(value).map(|share| format!("{:.0} %", share * 100.0)));
+        let millis = |value| Cell(pace(value).map(|ms| format!("{ms:.2}")));
+        write!(
+            out,
+            " {} | {} | {} | {} | {} | {} |",
+            percent(|pace| pace.kernel),
+            Cell(pace(|pace| pace.rate).map(figure)),
+            millis(|pace| pace.latency_ms[0]),
+            millis(|pace| pace.latency_ms[1]),
+            percent(|pace| pace.busy[0]),
+            percent(|pace| pace.busy[1]),
+        )
     }
 }
 
