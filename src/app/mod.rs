@@ -41,6 +41,8 @@ use crate::{
 const CLOSE_RESERVE: Duration = Duration::from_secs(2);
 /// The end of a process whose database has failed.
 const CANNOT_WRITE: &str = "the database cannot be written any more: look at the disk, then start again";
+/// How often a stopping server looks whether its sessions have ended.
+const DRAIN_STEP: Duration = Duration::from_millis(10);
 /// Clients come back after a restart within this time, spread at random so that they do not come all at once.
 const RECONNECT_SPREAD_MS: std::ops::Range<u64> = 500..5000;
 
@@ -140,15 +142,22 @@ async fn stop_all(
     let again = signal(SignalKind::terminate());
     readiness.set_stopping();
     sd_notify::notify(&[NotifyState::Stopping]).ok();
-    stopper.stop.cancel();
     for namespace in features.namespaces() {
         for socket in namespace.sockets() {
             socket.emit(&Restarting { retry_after_ms: rand::rng().random_range(RECONNECT_SPREAD_MS) });
         }
     }
     transport.close_all(CloseReason::Shutdown);
-    stopper.tracker.close();
     let patience = config.server.shutdown_timeout().saturating_sub(CLOSE_RESERVE);
+    let drained = async {
+        // Polling clients need a connection to fetch what is left for them, so the listener goes last; new sessions are refused.
+        while transport.sessions() > 0 {
+            tokio::time::sleep(DRAIN_STEP).await;
+        }
+        stopper.stop.cancel();
+        stopper.tracker.close();
+        stopper.tracker.wait().await;
+    };
     let again = async {
         match again {
             Ok(mut terminate) => terminate.recv().await,
@@ -156,12 +165,13 @@ async fn stop_all(
         }
     };
     tokio::select! {
-        () = stopper.tracker.wait() => {}
+        () = drained => {}
         _ = again => tracing::warn!("told to stop a second time: not waiting for clients"),
         () = tokio::time::sleep(patience) => {
             tracing::warn!(connections = transport.sessions(), "clients did not leave in time");
         }
     }
+    stopper.stop.cancel();
 }
 
 /// The secret that tokens are signed with, and where it comes from when it is not configured.

@@ -12,7 +12,10 @@ mod session;
 mod task;
 mod websocket;
 
-use std::{sync::Arc, task::Context};
+use std::{
+    sync::{Arc, OnceLock},
+    task::Context,
+};
 
 use dashmap::DashMap;
 use tokio::time::Instant;
@@ -110,6 +113,8 @@ struct Shared<A> {
     application: A,
     registry: Arc<Registry>,
     tracker: TaskTracker,
+    /// Why all sessions were ended; no new one is opened then.
+    closing: OnceLock<CloseReason>,
 }
 
 impl<A: Application> Clone for Transport<A> {
@@ -121,7 +126,15 @@ impl<A: Application> Clone for Transport<A> {
 impl<A: Application> Transport<A> {
     /// A transport whose session tasks are tracked by `tracker`.
     pub fn new(config: Config, application: A, tracker: TaskTracker) -> Self {
-        Self { shared: Arc::new(Shared { config, application, registry: Arc::default(), tracker }) }
+        Self {
+            shared: Arc::new(Shared {
+                config,
+                application,
+                registry: Arc::default(),
+                tracker,
+                closing: OnceLock::new(),
+            }),
+        }
     }
 
     /// The layer above.
@@ -139,8 +152,9 @@ impl<A: Application> Transport<A> {
         self.shared.registry.sessions.len()
     }
 
-    /// Ends all sessions: what is queued for each is written first.
+    /// Ends all sessions: what is queued for each is written first. From now on no new one is opened.
     pub fn close_all(&self, reason: CloseReason) {
+        self.shared.closing.get_or_init(|| reason);
         for session in &self.shared.registry.sessions {
             session.close(reason);
         }
@@ -154,7 +168,7 @@ impl<A: Application> Transport<A> {
         io: Option<Box<dyn Io>>,
         base64_only: bool,
     ) -> Arc<Session> {
-        let Shared { config, application, registry, tracker } = &*self.shared;
+        let Shared { config, application, registry, tracker, closing } = &*self.shared;
         let limits = OutboxLimits { packets: config.outbox_packets, bytes: config.outbox_bytes };
         let session = Session::new(Sid::fresh(), handshake.version, transport, limits, config.max_http_buffer_bytes);
         let session = Arc::new(session);
@@ -167,6 +181,10 @@ impl<A: Application> Transport<A> {
         session.send(&[Outgoing::from_packet(&open_packet(config, &session, transport))]);
         registry.sessions.insert(session.sid().clone(), Arc::clone(&session));
         let connection = application.open(Arc::clone(&session), handshake);
+        // A handshake that was under way when all sessions were ended.
+        if let Some(reason) = closing.get() {
+            session.close(*reason);
+        }
         let registry = Arc::clone(registry);
         tracker.spawn(SessionTask::new(Arc::clone(&session), registry, engine, connection, io, base64_only));
         session

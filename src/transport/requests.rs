@@ -32,6 +32,8 @@ enum Refusal {
     BadHandshakeMethod = 2,
     BadRequest = 3,
     UnsupportedVersion = 5,
+    /// The server takes no new sessions; known to no client, which all try again on any failure.
+    Stopping = 6,
 }
 
 impl Refusal {
@@ -42,7 +44,12 @@ impl Refusal {
             Self::BadHandshakeMethod => "Bad handshake method",
             Self::BadRequest => "Bad request",
             Self::UnsupportedVersion => "Unsupported protocol version",
+            Self::Stopping => "Server is shutting down",
         }
+    }
+
+    fn status(self) -> StatusCode {
+        if self == Self::Stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_REQUEST }
     }
 }
 
@@ -110,6 +117,9 @@ impl<A: Application> Transport<A> {
         let version = query.eio.as_deref().and_then(Version::from_query);
         let version = version.filter(|version| *version == Version::V4 || self.config().allow_eio3);
         let version = version.ok_or(Refusal::UnsupportedVersion)?;
+        if self.shared.closing.get().is_some() {
+            return Err(Refusal::Stopping);
+        }
         let handshake = handshake(request, version, peer);
         match kind {
             TransportKind::WebSocket => self.open_websocket(request, handshake, query.base64),
@@ -269,12 +279,12 @@ fn switch_protocols(headers: &HeaderMap) -> Result<Response<Body>, Refusal> {
 
 fn refuse(refusal: Refusal) -> Response<Body> {
     let body = format!(r#"{{"code":{},"message":"{}"}}"#, refusal as u8, refusal.message());
-    respond(StatusCode::BAD_REQUEST, "application/json", body.into())
+    respond(refusal.status(), "application/json", body.into())
 }
 
 /// A refused upgrade is a plain answer before the 101.
 fn refuse_upgrade(refusal: Refusal) -> Response<Body> {
-    let mut response = respond(StatusCode::BAD_REQUEST, "text/html", Bytes::from_static(refusal.message().as_bytes()));
+    let mut response = respond(refusal.status(), "text/html", Bytes::from_static(refusal.message().as_bytes()));
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }

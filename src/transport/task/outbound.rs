@@ -23,6 +23,8 @@ use crate::{
 
 /// How long a closed WebSocket waits for the client's close frame.
 const CLOSE_LINGER: Duration = Duration::from_secs(1);
+/// The same for polling while the server goes down: the client has to come back for what is left.
+const SHUTDOWN_POLL: Duration = Duration::from_secs(2);
 /// How long a session that the server closes waits for the poll that carries the close packet.
 const CLOSE_POLL: Duration = Duration::from_secs(30);
 
@@ -89,6 +91,7 @@ impl<C: Connection> SessionTask<C> {
         }
         let patience = match (self.engine.transport(), reason) {
             (TransportKind::Polling, CloseReason::ServerClose) => CLOSE_POLL,
+            (TransportKind::Polling, CloseReason::Shutdown) => SHUTDOWN_POLL,
             (TransportKind::Polling | TransportKind::WebSocket, _) => CLOSE_LINGER,
         };
         self.phase = Phase::Closing(reason, clock::now() + patience);
@@ -128,6 +131,11 @@ impl<C: Connection> SessionTask<C> {
             Phase::Open => {}
             // The client knows that it closed; everyone else has to be told.
             Phase::Closing(CloseReason::ClientClose, _) => packets.push(Packet::Noop),
+            // Clients drop what comes together with the close packet; that goes into the answer of the next poll.
+            Phase::Closing(reason, _) if is_graceful(reason) && !packets.is_empty() => {
+                self.answer_poll(answer, &packets);
+                return true;
+            }
             Phase::Closing(..) | Phase::Lingering(_) | Phase::Done => packets.push(Packet::Close),
         }
         if packets.is_empty() {
