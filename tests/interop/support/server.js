@@ -45,8 +45,7 @@ export class Hobnob {
         hobnob.secret = secret;
         hobnob.ownsDir = dir === undefined;
         hobnob.dir = dir ?? (await mkdtemp(join(tmpdir(), 'hobnob-interop-')));
-        // A stop waits in vain for some polling clients; see restart.test.js.
-        const env = { PATH: process.env.PATH, HOBNOB_SERVER__SHUTDOWN_TIMEOUT_MS: '4000' };
+        const env = { PATH: process.env.PATH };
         if (secret !== null) env.JWT_SECRET = secret;
         // The data directory is the working directory, too: no config.toml or .env of the developer's is read.
         const args = ['serve', '--listen', listen, '--data-dir', hobnob.dir];
