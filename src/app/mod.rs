@@ -1,6 +1,6 @@
 //! Composition root: what starts, in which order; what stops, in reverse.
 //!
-//! Start: secret, database, listener, features, then ready. Stop: no new connections, clients told, answers of what is under
+//! Start: secret, database, listener, features, then ready. Stop: no new sessions, clients told, answers of what is under
 //! way sent, commits finished, database closed; within `server.shutdown_timeout_ms` in any case.
 
 pub mod exit;
