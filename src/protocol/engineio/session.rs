@@ -217,7 +217,11 @@ impl Session {
         }
         match self.heartbeat {
             Heartbeat::Quiet(due) if due <= now => {
-                self.heartbeat = Heartbeat::Due(later(now, self.timing.ping_timeout));
+                // Counted from when the ping was due, so that timers that fire late do not add up; but whoever is called very
+                // late (a process that was stopped) still gives the client half of the time.
+                let patience = self.timing.ping_timeout;
+                self.heartbeat =
+                    Heartbeat::Due(later(due, patience).max(later(now, patience.checked_div(2).unwrap_or_default())));
                 self.output.push_back(Output::Send(Packet::Ping(Cow::Borrowed(""))));
             }
             Heartbeat::Due(due) if due <= now => {
@@ -301,6 +305,20 @@ mod tests {
         assert_eq!(outputs(&mut session), [ping()]);
         session.handle_timeout(pinged + TIMING.ping_timeout);
         assert_eq!(outputs(&mut session), [Output::Close(CloseReason::PingTimeout)]);
+    }
+
+    #[test]
+    fn a_late_timer_does_not_postpone_the_timeout_but_leaves_the_client_time_to_answer() {
+        let now = start();
+        let pinged = now + TIMING.ping_interval;
+        let deadline = |late: Duration| {
+            let mut session = Session::new(Version::V4, TransportKind::WebSocket, TIMING, now);
+            session.handle_timeout(pinged + late);
+            session.deadline()
+        };
+        assert_eq!(deadline(Duration::from_millis(5)), pinged + TIMING.ping_timeout);
+        let stopped = Duration::from_mins(10);
+        assert_eq!(deadline(stopped), pinged + stopped + TIMING.ping_timeout / 2);
     }
 
     #[test]
