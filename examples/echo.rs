@@ -237,6 +237,7 @@ impl Middleware for Gate {
         let admission = self.check(&request).map(|()| Admission {
             socket_id: request.socket_id,
             data: Arc::new(request.auth.unwrap_or_else(|| "{}".to_owned())),
+            user: None,
         });
         Box::pin(std::future::ready(admission))
     }

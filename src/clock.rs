@@ -5,6 +5,7 @@
 
 use std::{fmt, time::Duration};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub use tokio::time::Instant;
 
@@ -77,6 +78,20 @@ impl fmt::Display for Timestamp {
             // Beyond the year 9999 there is no ISO-8601 date to write.
             Err(_) => write!(f, "{}", self.0),
         }
+    }
+}
+
+impl JsonSchema for Timestamp {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "date-time"})
     }
 }
 

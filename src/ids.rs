@@ -7,6 +7,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use rand::RngExt;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
@@ -87,6 +88,20 @@ impl<'de> Deserialize<'de> for UserId {
     }
 }
 
+impl JsonSchema for UserId {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "UserId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "minLength": 1, "maxLength": Self::MAX_BYTES})
+    }
+}
+
 /// Twelve bytes, rising with time: what the server's own ids are made of.
 fn fresh_id_bytes() -> [u8; 12] {
     let mut bytes = [0; 12];
@@ -128,6 +143,20 @@ macro_rules! server_made_id {
                 let mut millis = [0; 8];
                 millis[2..].copy_from_slice(&self.0[..6]);
                 Timestamp::from_millis(i64::from_be_bytes(millis))
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string", "pattern": "^[0-9a-f]{24}$"})
             }
         }
 
@@ -256,6 +285,20 @@ impl fmt::Debug for Sid {
 /// The public id of one socket: a session has one per namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct SocketId(Arc<str>);
+
+impl JsonSchema for SocketId {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SocketId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string"})
+    }
+}
 
 impl SocketId {
     /// A new id from the operating system's randomness.

@@ -11,6 +11,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use rand::RngExt as _;
+use schemars::JsonSchema;
 use sd_notify::NotifyState;
 use serde::Serialize;
 use tokio::{
@@ -59,7 +60,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
 }
 
 /// The server is going down; clients come back by themselves.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Restarting {
     retry_after_ms: u64,
@@ -80,7 +81,7 @@ async fn serve(config: Config, store: Store, secret: &[u8], origin: Option<Origi
         messages: config.messages.clone(),
         missed_messages: config.missed_messages.clone(),
     };
-    let features = Features::new(settings, &store, Keys::hs256(&[secret]), origins.clone(), &adapter);
+    let features = Arc::new(Features::new(settings, &store, Keys::hs256(&[secret]), origins.clone(), &adapter));
     let server = features.serve(Server::builder(Limits::from(&config.socketio))).build();
     let transport = Transport::new(config.socketio.clone(), server, stopper.tracker.clone());
     let readiness = Arc::new(Readiness::default());
@@ -94,9 +95,7 @@ async fn serve(config: Config, store: Store, secret: &[u8], origin: Option<Origi
     let service =
         ServiceBuilder::new().layer(http::cors(origins)).service_fn(move |request| service.clone().answer(request));
     stopper.tracker.spawn(http::serve(listener, config.server.clone(), service, stopper.clone()));
-    let messages = Arc::clone(&features.messages);
-    let stop = stopper.stop.clone();
-    stopper.tracker.spawn(async move { messages.run_expiry(stop).await });
+    stopper.tracker.spawn(Arc::clone(&features).run(stopper.stop.clone()));
     // Before anybody hears that the server is there: from then on a signal stops it in order.
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     announce(&config, address, origin.as_ref());

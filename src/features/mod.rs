@@ -11,8 +11,10 @@ pub mod users;
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use self::{
-    auth::{Auth, Keys},
+    auth::{Auth, Keys, SocketListener},
     conversations::{Conversations, Rooms},
     messages::Messages,
     missed_messages::Recovery,
@@ -22,7 +24,7 @@ use self::{
 use crate::{
     cluster::Adapter,
     http::Origins,
-    server::{Builder, Namespace, Routes},
+    server::{Builder, Namespace, Rest, Routes, ServerEventDoc},
     storage::Store,
 };
 
@@ -30,6 +32,10 @@ use crate::{
 const ROOT: &str = "/";
 const MESSAGES: &str = "/messages";
 const NOTIFICATIONS: &str = "/notifications";
+
+/// Every event that the server sends, feature by feature.
+pub const SERVER_EVENTS: &[&[ServerEventDoc]] =
+    &[session::SERVER_EVENTS, conversations::SERVER_EVENTS, messages::SERVER_EVENTS];
 
 /// The settings of all features.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +62,8 @@ pub struct Features {
     pub users: Users,
     namespaces: [Arc<Namespace>; 3],
     limits: SessionLimits,
+    /// Which features hear of sockets, in this order.
+    listeners: Vec<Arc<dyn SocketListener>>,
 }
 
 impl Features {
@@ -64,7 +72,7 @@ impl Features {
     pub fn new(config: Config, store: &Store, keys: Keys, origins: Origins, adapter: &Arc<dyn Adapter>) -> Self {
         let namespaces = [ROOT, MESSAGES, NOTIFICATIONS].map(|name| Namespace::new(name, Arc::clone(adapter)));
         let [root, messages, _] = &namespaces;
-        let rooms = Rooms::new(vec![Arc::clone(root), Arc::clone(messages)]);
+        let rooms = Rooms::new(vec![Arc::clone(root), Arc::clone(messages)], true);
         let limits = SessionLimits {
             content_chars: config.messages.max_content_chars,
             missed_page: config.missed_messages.max_page,
@@ -81,13 +89,19 @@ impl Features {
             users,
             namespaces,
             limits,
+            listeners: Vec::new(),
         }
     }
 
     /// Adds the chat namespaces to a server. `/` and `/messages` serve the same events.
     pub fn serve(&self, builder: Builder) -> Builder {
         let [root, messages, notifications] = &self.namespaces;
-        let gate = Arc::new(ChatGate::new(Arc::clone(&self.auth), Arc::clone(&self.conversations), self.limits));
+        let gate = Arc::new(ChatGate::new(
+            Arc::clone(&self.auth),
+            Arc::clone(&self.conversations),
+            self.limits,
+            self.listeners.clone(),
+        ));
         builder
             .namespace(root, Arc::clone(&gate) as _, self.chat_routes())
             .namespace(messages, Arc::clone(&gate) as _, self.chat_routes())
@@ -96,9 +110,17 @@ impl Features {
 
     /// The REST routes of all features. They find the [`Auth`] in the request's extensions.
     pub fn rest(&self) -> axum::Router {
-        conversations::rest_routes(Arc::clone(&self.conversations))
-            .merge(messages::rest_routes(Arc::clone(&self.messages)))
-            .layer(axum::Extension(Arc::clone(&self.auth)))
+        self.documented_rest().into_router().layer(axum::Extension(Arc::clone(&self.auth)))
+    }
+
+    /// The same with their documentation.
+    pub fn documented_rest(&self) -> Rest {
+        conversations::rest_routes(&self.conversations).merge(messages::rest_routes(&self.messages))
+    }
+
+    /// What goes on by itself until `stop`: sweeping what is past its time, and the like. Each part in small steps.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        self.messages.run_expiry(stop).await;
     }
 
     /// The namespaces, for what concerns all sockets.

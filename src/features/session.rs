@@ -4,22 +4,29 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    ROOT,
-    auth::{Auth, Credentials, SignedIn},
+    NOTIFICATIONS, ROOT,
+    auth::{Auth, Credentials, SignedIn, SocketListener},
     conversations::Conversations,
 };
 use crate::{
     clock::Timestamp,
     ids::{ConversationId, SocketId, UserId},
-    server::{Admission, ConnectError, ConnectRequest, Connecting, Middleware, ServerEvent, Socket},
+    server::{
+        Admission, ConnectError, ConnectRequest, Connecting, Event, Middleware, Refusal, ServerEvent, ServerEventDoc,
+        Socket,
+    },
     transport::Handshake,
 };
 
+/// What is sent beside the features.
+pub const SERVER_EVENTS: &[ServerEventDoc] = &[ServerEventDoc::of::<SessionReady>()];
+
 /// The first event after CONNECT in `/`: who one is, and how far each conversation goes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionReady {
     /// The user of the token.
@@ -41,7 +48,7 @@ impl ServerEvent for SessionReady {
 }
 
 /// What a client may send, for its input fields and its paging.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionLimits {
     /// Characters of a message.
@@ -55,39 +62,22 @@ pub struct ChatGate {
     auth: Arc<Auth>,
     conversations: Arc<Conversations>,
     limits: SessionLimits,
+    listeners: Vec<Arc<dyn SocketListener>>,
 }
 
 impl ChatGate {
     /// A gate for all chat namespaces.
     #[must_use]
-    pub fn new(auth: Arc<Auth>, conversations: Arc<Conversations>, limits: SessionLimits) -> Self {
-        Self { auth, conversations, limits }
-    }
-}
-
-impl Middleware for ChatGate {
-    fn connect(&self, request: ConnectRequest) -> Connecting {
-        let auth = Arc::clone(&self.auth);
-        Box::pin(async move {
-            let signed_in = auth.sign_in(&Credentials::of_connect(&request)).await;
-            match signed_in {
-                Ok(signed_in) => Ok(Admission { socket_id: request.socket_id, data: Arc::new(signed_in) }),
-                Err(refusal) => Err(ConnectError::from_refusal(&refusal)),
-            }
-        })
+    pub fn new(
+        auth: Arc<Auth>,
+        conversations: Arc<Conversations>,
+        limits: SessionLimits,
+        listeners: Vec<Arc<dyn SocketListener>>,
+    ) -> Self {
+        Self { auth, conversations, limits, listeners }
     }
 
-    fn join(&self, socket: &Arc<Socket>) -> Result<(), ConnectError> {
-        let refuse = |refusal| ConnectError::from_refusal(&refusal);
-        let user = &SignedIn::of(socket).map_err(refuse)?.user;
-        self.conversations.join_rooms(socket, user).map_err(refuse)
-    }
-
-    fn connected(&self, socket: &Arc<Socket>, _: &Handshake) {
-        if &**socket.namespace().name() != ROOT {
-            return;
-        }
-        let Ok(signed_in) = SignedIn::of(socket) else { return };
+    fn greet(&self, socket: &Arc<Socket>, signed_in: &SignedIn) {
         match self.conversations.heads(&signed_in.user) {
             Ok(conversations) => socket.emit(&SessionReady {
                 user_id: signed_in.user.clone(),
@@ -100,6 +90,48 @@ impl Middleware for ChatGate {
             Err(error) => tracing::error!(%error, "a client was not told where its conversations end"),
         }
     }
+}
 
-    fn disconnected(&self, _: &Arc<Socket>, _: &str) {}
+impl Middleware for ChatGate {
+    fn connect(&self, request: ConnectRequest) -> Connecting {
+        let auth = Arc::clone(&self.auth);
+        Box::pin(async move {
+            let signed_in = auth.sign_in(&Credentials::of_connect(&request)).await;
+            match signed_in {
+                Ok(signed_in) => {
+                    let user = Some(signed_in.user.as_str().into());
+                    Ok(Admission { socket_id: request.socket_id, data: Arc::new(signed_in), user })
+                }
+                Err(refusal) => Err(ConnectError::from_refusal(&refusal)),
+            }
+        })
+    }
+
+    fn join(&self, socket: &Arc<Socket>) -> Result<(), ConnectError> {
+        let refuse = |refusal| ConnectError::from_refusal(&refusal);
+        let user = &SignedIn::of(socket).map_err(refuse)?.user;
+        if &**socket.namespace().name() == NOTIFICATIONS {
+            self.conversations.join_user_room(socket, user);
+            return Ok(());
+        }
+        self.conversations.join_rooms(socket, user).map_err(refuse)
+    }
+
+    fn admit(&self, socket: &Arc<Socket>, name: &str, event: &Event<'_>) -> Result<(), Refusal> {
+        let signed_in = SignedIn::of(socket)?;
+        self.listeners.iter().try_for_each(|listener| listener.admit(socket, signed_in, name, event))
+    }
+
+    fn connected(&self, socket: &Arc<Socket>, _: &Handshake) {
+        let Ok(signed_in) = SignedIn::of(socket) else { return };
+        if &**socket.namespace().name() == ROOT {
+            self.greet(socket, signed_in);
+        }
+        self.listeners.iter().for_each(|listener| listener.connected(socket, signed_in));
+    }
+
+    fn disconnected(&self, socket: &Arc<Socket>, reason: &str) {
+        let Ok(signed_in) = SignedIn::of(socket) else { return };
+        self.listeners.iter().for_each(|listener| listener.disconnected(socket, signed_in, reason));
+    }
 }

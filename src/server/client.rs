@@ -173,8 +173,7 @@ impl Client {
             Ok(admission) => admission,
             Err(error) => return self.refuse_connect(&namespace, &error),
         };
-        let socket =
-            Socket::new(admission.socket_id, Arc::clone(&route.namespace), Arc::clone(&self.session), admission.data);
+        let socket = Socket::new(admission, Arc::clone(&route.namespace), Arc::clone(&self.session));
         // The socket is in its rooms and ready for events before its CONNECT answer is queued: whatever is broadcast from
         // now on reaches it, and an event sent in the first millisecond is served.
         route.namespace.insert(&socket);
@@ -186,7 +185,8 @@ impl Client {
         self.connect_deadline = None;
         self.session.set_max_message_bytes(self.shared.limits.max_message_bytes);
         socket.send(&encode::connect(self.revision, &namespace, socket.id().as_str()), false);
-        tracing::info!(target: SOCKET_EVENTS, socketId = socket.id().as_str(), %namespace, "Socket connected");
+        let (socket_id, user) = (socket.id().as_str(), socket.user());
+        tracing::info!(target: SOCKET_EVENTS, socketId = socket_id, userId = user, %namespace, "Socket connected");
         route.middleware.connected(&socket, &self.handshake);
         self.sockets.push((route, socket));
     }
@@ -216,15 +216,20 @@ impl Client {
         attachments: &[Bytes],
     ) -> Result<(), CloseReason> {
         let (route, socket) = self.find(packet.namespace).ok_or(CloseReason::ParseError)?;
-        let (id, namespace) = (socket.id().as_str(), packet.namespace);
-        tracing::info!(target: SOCKET_EVENTS, eventName = name, namespace, socketId = id, "Socket event received");
+        let (socket_id, user, namespace) = (socket.id().as_str(), socket.user(), packet.namespace);
+        tracing::info!(target: SOCKET_EVENTS, eventName = name, namespace, socketId = socket_id, userId = user, "Socket event received");
         let event = Event { name, args, attachments, wants_ack: packet.id.is_some() };
-        let Some(handler) = route.handlers.get(name) else {
-            let refusal = unknown_event(name, route);
-            reply(socket, name, packet.id, Outcome::Refused(refusal));
-            return Ok(());
+        let served = route.handlers.get(name);
+        let admitted = route.middleware.admit(socket, served.map_or(name, |served| served.name), &event);
+        let served = match (admitted, served) {
+            (Ok(()), Some(served)) => served,
+            (admitted, _) => {
+                let refusal = admitted.err().unwrap_or_else(|| unknown_event(name, route));
+                reply(socket, name, packet.id, Outcome::Refused(refusal));
+                return Ok(());
+            }
         };
-        let result = catch_unwind(AssertUnwindSafe(|| handler.handle(socket, &event)));
+        let result = catch_unwind(AssertUnwindSafe(|| served.handler.handle(socket, &event)));
         match result.unwrap_or_else(|_| Reply::Now(self.shared.panicked(name))) {
             Reply::Now(outcome) => reply(socket, name, packet.id, outcome),
             Reply::Later(future) => {
@@ -329,7 +334,8 @@ fn disconnect(route: &Route, socket: &Arc<Socket>, reason: &str) {
     socket.mark_disconnected();
     route.namespace.remove(socket);
     let namespace = route.namespace.name();
-    tracing::info!(target: SOCKET_EVENTS, socketId = socket.id().as_str(), %namespace, reason, "Socket disconnected");
+    let (socket_id, user) = (socket.id().as_str(), socket.user());
+    tracing::info!(target: SOCKET_EVENTS, socketId = socket_id, userId = user, %namespace, reason, "Socket disconnected");
     route.middleware.disconnected(socket, reason);
 }
 

@@ -3,6 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
@@ -78,7 +79,7 @@ impl<F: Fn(&Arc<Socket>, &Event<'_>) -> Reply + Send + Sync + 'static> Handler f
 }
 
 /// An event that clients send, declared once: the registry, the documentation and the handler are made from it.
-pub trait ClientEvent: DeserializeOwned + Send + 'static {
+pub trait ClientEvent: DeserializeOwned + JsonSchema + Send + 'static {
     /// Its name.
     const NAME: &'static str;
     /// Older names that do the same.
@@ -86,13 +87,15 @@ pub trait ClientEvent: DeserializeOwned + Send + 'static {
     /// The event that carries the answer when the client wants no ack.
     const ANSWER: Option<&'static str> = None;
     /// What the ack carries beside `ok: true`; serializes to an object.
-    type Ack: Serialize;
+    type Ack: Serialize + JsonSchema;
 }
 
-/// An event that the server sends.
-pub trait ServerEvent: Serialize {
+/// An event that the server sends, declared once and listed in the `SERVER_EVENTS` of its feature.
+pub trait ServerEvent: Serialize + JsonSchema {
     /// Its name.
     const NAME: &'static str;
+    /// Names of the reference app under which the same payload is sent as well, unless `compat.legacy_events` is off.
+    const TWINS: &'static [&'static str] = &[];
 }
 
 /// Makes a handler of a function over a typed event: decodes the first argument, wraps the answer as `{ok:true, ...}`.

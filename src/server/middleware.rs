@@ -2,7 +2,7 @@
 
 use std::{any::Any, pin::Pin, sync::Arc};
 
-use super::{Refusal, Socket};
+use super::{Event, Refusal, Socket};
 use crate::{codes::ErrorCode, ids::SocketId, transport::Handshake};
 
 /// A client asks to join a namespace.
@@ -26,6 +26,8 @@ pub struct Admission {
     pub socket_id: SocketId,
     /// What handlers find through [`Socket::data`].
     pub data: Arc<dyn Any + Send + Sync>,
+    /// Who it is, for the log.
+    pub user: Option<Arc<str>>,
 }
 
 /// Why a client is not let in, as the client's `connect_error` shows it.
@@ -71,6 +73,16 @@ pub trait Middleware: Send + Sync + 'static {
     ///
     /// The socket is removed and the client refused.
     fn join(&self, socket: &Arc<Socket>) -> Result<(), ConnectError>;
+
+    /// Asked before every event is handled, whether it has a handler or not. `name` is the event's present name where the client
+    /// used an older one.
+    ///
+    /// # Errors
+    ///
+    /// The event is refused and not handled.
+    fn admit(&self, _socket: &Arc<Socket>, _name: &str, _event: &Event<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
 
     /// The CONNECT answer is queued: what is emitted here is the first thing the client gets.
     fn connected(&self, socket: &Arc<Socket>, handshake: &Handshake);

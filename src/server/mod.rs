@@ -11,6 +11,7 @@ mod event;
 mod middleware;
 mod namespace;
 mod refusal;
+mod registry;
 mod rest;
 mod routes;
 mod socket;
@@ -32,7 +33,8 @@ pub use self::{
     middleware::{Admission, ConnectError, ConnectRequest, Connecting, Middleware},
     namespace::Namespace,
     refusal::Refusal,
-    rest::{Params, Payload},
+    registry::{ClientEventDoc, SchemaFn, ServerEventDoc},
+    rest::{Access, Endpoint, Params, Payload, Rest},
     routes::Routes,
     socket::{AckError, Socket},
 };

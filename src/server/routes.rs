@@ -2,12 +2,20 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{ClientEvent, Event, Handler, Middleware, Namespace, Refusal, Reply, Socket, event::typed};
+use super::{ClientEvent, ClientEventDoc, Event, Handler, Middleware, Namespace, Refusal, Reply, Socket, event::typed};
 
 /// The handlers of one namespace, by event name.
 #[derive(Default)]
 pub struct Routes {
-    handlers: HashMap<&'static str, Arc<dyn Handler>>,
+    handlers: HashMap<&'static str, Served>,
+    documented: Vec<ClientEventDoc>,
+}
+
+/// A handler, and the present name of what it serves: limits and metrics go by that.
+#[derive(Clone)]
+pub(super) struct Served {
+    pub(super) name: &'static str,
+    pub(super) handler: Arc<dyn Handler>,
 }
 
 impl Routes {
@@ -19,15 +27,17 @@ impl Routes {
 
     /// Serves a typed event and its older names: decodes, calls, answers `{ok:true, ...}` or the refusal.
     #[must_use]
-    pub fn on<E, F, R>(self, handle: F) -> Self
+    pub fn on<E, F, R>(mut self, handle: F) -> Self
     where
         E: ClientEvent,
         F: Fn(Arc<Socket>, E) -> R + Send + Sync + 'static,
         R: Future<Output = Result<E::Ack, Refusal>> + Send + 'static,
     {
         let handler: Arc<dyn Handler> = Arc::new(typed::<E, F, R>(handle));
+        self.documented.push(ClientEventDoc::of::<E>());
+        let served = Served { name: E::NAME, handler };
         let names = std::iter::once(&E::NAME).chain(E::ALIASES);
-        names.fold(self, |routes, name| routes.insert(name, Arc::clone(&handler)))
+        names.fold(self, |routes, name| routes.insert(name, served.clone()))
     }
 
     /// Serves an event as it comes.
@@ -37,7 +47,7 @@ impl Routes {
         name: &'static str,
         handle: impl Fn(&Arc<Socket>, &Event<'_>) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        self.insert(name, Arc::new(handle))
+        self.insert(name, Served { name, handler: Arc::new(handle) })
     }
 
     /// The names served, in no order.
@@ -45,8 +55,14 @@ impl Routes {
         self.handlers.keys().copied()
     }
 
-    fn insert(mut self, name: &'static str, handler: Arc<dyn Handler>) -> Self {
-        let before = self.handlers.insert(name, handler);
+    /// The typed events, for the generated documents.
+    #[must_use]
+    pub fn documented(&self) -> &[ClientEventDoc] {
+        &self.documented
+    }
+
+    fn insert(mut self, name: &'static str, served: Served) -> Self {
+        let before = self.handlers.insert(name, served);
         debug_assert!(before.is_none(), "two handlers for {name}");
         self
     }
@@ -56,7 +72,7 @@ impl Routes {
 pub(super) struct Route {
     pub(super) namespace: Arc<Namespace>,
     pub(super) middleware: Arc<dyn Middleware>,
-    pub(super) handlers: HashMap<&'static str, Arc<dyn Handler>>,
+    pub(super) handlers: HashMap<&'static str, Served>,
 }
 
 impl Route {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{Args, Namespace, Refusal, ServerEvent, encode};
+use super::{Admission, Args, Namespace, Refusal, ServerEvent, encode};
 use crate::{
     ids::SocketId,
     protocol::engineio::CloseReason,
@@ -47,6 +47,7 @@ pub struct Socket {
     namespace: Arc<Namespace>,
     session: Arc<Session>,
     data: Arc<dyn Any + Send + Sync>,
+    user: Option<Arc<str>>,
     connected: AtomicBool,
     rooms: Mutex<HashSet<Arc<str>>>,
     next_ack: AtomicU64,
@@ -54,17 +55,13 @@ pub struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new(
-        id: SocketId,
-        namespace: Arc<Namespace>,
-        session: Arc<Session>,
-        data: Arc<dyn Any + Send + Sync>,
-    ) -> Arc<Self> {
+    pub(super) fn new(admission: Admission, namespace: Arc<Namespace>, session: Arc<Session>) -> Arc<Self> {
         Arc::new(Self {
-            id,
+            id: admission.socket_id,
             namespace,
             session,
-            data,
+            data: admission.data,
+            user: admission.user,
             connected: AtomicBool::new(true),
             rooms: Mutex::default(),
             next_ack: AtomicU64::new(0),
@@ -94,6 +91,12 @@ impl Socket {
     #[must_use]
     pub fn data<T: Any>(&self) -> Option<&T> {
         self.data.downcast_ref()
+    }
+
+    /// Who it is, for the log.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
     /// False once the socket has left its namespace.

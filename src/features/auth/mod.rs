@@ -7,6 +7,7 @@
 
 mod config;
 mod credentials;
+mod listener;
 mod rest;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 pub use self::{
     config::Config,
     credentials::Credentials,
+    listener::SocketListener,
     rest::Caller,
     tokens::{Claims, Keys, TokenError},
 };

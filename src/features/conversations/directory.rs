@@ -273,6 +273,11 @@ impl Conversations {
         }
     }
 
+    /// Puts a socket that takes no chat events into the room of its user alone.
+    pub fn join_user_room(&self, socket: &Arc<Socket>, user: &UserId) {
+        rooms::join_user(socket, user);
+    }
+
     /// Carries out on live sockets what has been committed. Called in commit order.
     pub(super) fn move_in(&self, conversation: ConversationId, members: &[UserId]) {
         for member in members {

@@ -1,5 +1,6 @@
 //! The events of conversations, and how a conversation looks from outside.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
@@ -7,11 +8,15 @@ use crate::{
     clock::Timestamp,
     features::users::Profile,
     ids::{ConversationId, UserId},
-    server::{ClientEvent, ServerEvent},
+    server::{ClientEvent, ServerEvent, ServerEventDoc},
 };
 
+/// What this feature sends.
+pub const SERVER_EVENTS: &[ServerEventDoc] =
+    &[ServerEventDoc::of::<Joined>(), ServerEventDoc::of::<Left>(), ServerEventDoc::of::<Updated>()];
+
 /// A conversation as its members see it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConversationView {
     /// The same as `id`, where clients of the reference app look for it.
@@ -39,7 +44,7 @@ pub struct ConversationView {
 }
 
 /// Creates a conversation. A direct one is found if the two users have one already.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct CreateConversation {
     /// `direct` or `group`.
     #[serde(rename = "type")]
@@ -57,7 +62,7 @@ impl ClientEvent for CreateConversation {
 }
 
 /// Adds users to a group. For its admins.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AddMembers {
     /// The group.
@@ -74,7 +79,7 @@ impl ClientEvent for AddMembers {
 }
 
 /// Removes users from a group. For its admins.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RemoveMembers {
     /// The group.
@@ -91,7 +96,7 @@ impl ClientEvent for RemoveMembers {
 }
 
 /// Leaves a group. When its last admin leaves, the member who has been in it longest becomes one.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LeaveConversation {
     /// The group.
@@ -105,7 +110,7 @@ impl ClientEvent for LeaveConversation {
 }
 
 /// Renames a group. For its admins.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RenameConversation {
     /// The group.
@@ -121,7 +126,7 @@ impl ClientEvent for RenameConversation {
 }
 
 /// Makes sure that this socket is in a conversation's room. Sockets are from the start; old clients ask all the same.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JoinConversation {
     /// The conversation.
@@ -135,18 +140,19 @@ impl ClientEvent for JoinConversation {
 }
 
 /// An ack without anything beside `ok`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Empty {}
 
 /// An ack with a conversation.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ConversationAck {
     /// The conversation after the change.
     pub conversation: ConversationView,
 }
 
 /// A user is in a conversation from now on; to all sockets of that user.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ConversationJoined")]
 pub struct Joined {
     /// The conversation.
     pub conversation: ConversationView,
@@ -157,8 +163,9 @@ impl ServerEvent for Joined {
 }
 
 /// A user is no longer in a conversation; to all sockets of that user.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ConversationLeft")]
 pub struct Left {
     /// The conversation.
     pub conversation_id: ConversationId,
@@ -171,7 +178,8 @@ impl ServerEvent for Left {
 }
 
 /// The name or the members of a conversation have changed; to its members.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ConversationUpdated")]
 pub struct Updated {
     /// The conversation after the change.
     pub conversation: ConversationView,

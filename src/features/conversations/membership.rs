@@ -1,7 +1,8 @@
 //! Changing a group: its members and its name.
 
 use super::{
-    Conversations, Joined, Kind, Left, Updated,
+    Conversations, Joined, Kind, LOG, Left, Updated,
+    cursors::{CURSORS, CursorRecord},
     directory::{MAX_MEMBERS, check_name, draft_member, not_a_group},
     store::{CONVERSATIONS, ConversationRecord, MEMBERS, MEMBERSHIPS, MemberRecord, MembershipRecord},
 };
@@ -172,12 +173,15 @@ impl Conversations {
         record.name = change.name.clone().or(record.name);
         batch.put(&CONVERSATIONS, &id, &record);
         self.users.ensure(&mut batch, &change.added)?;
+        let cursor = CursorRecord::at(if change.added.is_empty() { 0 } else { self.store.head(&LOG, &id)? });
         for member in &change.added {
+            batch.put(&CURSORS, &(id, member.clone()), &cursor);
             draft_member(&mut batch, id, member, &MembershipRecord { kind: Kind::Group, other: None }, false);
         }
         for member in &change.removed {
             batch.delete(&MEMBERS, &(id, member.clone()));
             batch.delete(&MEMBERSHIPS, &(member.clone(), id));
+            batch.delete(&CURSORS, &(id, member.clone()));
         }
         if let Some((member, record)) =
             group.members.iter().find(|(member, _)| Some(member) == change.promoted.as_ref())

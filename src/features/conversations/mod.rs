@@ -5,6 +5,7 @@
 //!
 //! Spec: feature document, "Conversation Rooms"; contract, sections 3 and 7.
 
+mod cursors;
 mod directory;
 pub mod events;
 mod membership;
@@ -18,7 +19,7 @@ mod tests;
 pub(crate) use self::store::{Change, ChangeRecord, LOG};
 pub use self::{
     directory::{Access, Conversations},
-    events::{ConversationView, Joined, Left, Updated},
+    events::{ConversationView, Empty, Joined, Left, SERVER_EVENTS, Updated},
     rest::routes as rest_routes,
     rooms::Rooms,
     socket::routes as socket_routes,

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, State},
-    routing::{get, post},
 };
 use hyper::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use super::{ConversationView, Conversations, Kind};
 use crate::{
     features::auth::Caller,
     ids::{ConversationId, UserId},
-    server::{Params, Payload, Refusal},
+    server::{Endpoint, Params, Payload, Refusal, Rest},
 };
 
 /// Conversations of one page, without a wish and at most.
@@ -23,16 +23,36 @@ const DEFAULT_PAGE: usize = 50;
 const MAX_PAGE: usize = 100;
 
 /// The routes of this feature.
-pub fn routes(conversations: Arc<Conversations>) -> Router {
-    Router::new()
-        .route("/api/conversations", get(list).post(create))
-        .route("/api/conversations/direct", post(create_direct))
-        .route("/api/conversations/{id}", get(show))
-        .route("/api/conversations/{id}/members", post(add_members).delete(remove_members))
-        .with_state(conversations)
+pub fn routes(conversations: &Arc<Conversations>) -> Rest {
+    let list_them = Endpoint::get("/api/conversations", "The caller's conversations, the latest activity first.")
+        .params::<Range>()
+        .answer::<Vec<ConversationView>>();
+    let make = Endpoint::post("/api/conversations", "Makes a conversation: 201, or 200 for a direct one that exists.")
+        .body::<Create>()
+        .answer::<ConversationView>()
+        .status(StatusCode::CREATED);
+    let make_direct =
+        Endpoint::post("/api/conversations/direct", "Finds or makes the direct conversation with a user.")
+            .body::<CreateDirect>()
+            .answer::<ConversationView>()
+            .status(StatusCode::CREATED);
+    let show_one =
+        Endpoint::get("/api/conversations/{id}", "One conversation of the caller's.").answer::<ConversationView>();
+    let add = Endpoint::post("/api/conversations/{id}/members", "Adds members to a group; for its admins.")
+        .body::<Members>()
+        .answer::<ConversationView>();
+    let remove = Endpoint::delete("/api/conversations/{id}/members", "Removes members; for admins, or oneself.")
+        .body::<Members>();
+    Rest::new()
+        .on(list_them, conversations, list)
+        .on(make, conversations, create)
+        .on(make_direct, conversations, create_direct)
+        .on(show_one, conversations, show)
+        .on(add, conversations, add_members)
+        .on(remove, conversations, remove_members)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Range {
     #[serde(default)]
     page: Option<usize>,
@@ -40,7 +60,7 @@ struct Range {
     limit: Option<usize>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Create {
     #[serde(rename = "type")]
     kind: Kind,
@@ -49,13 +69,13 @@ struct Create {
     name: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct CreateDirect {
     participant_id: UserId,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Members {
     #[serde(alias = "memberIds", alias = "participants")]
     members: Vec<UserId>,

@@ -11,13 +11,49 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Rooms {
     namespaces: Arc<[Arc<Namespace>]>,
+    /// Whether events go out under the names of the reference app, too.
+    twins: bool,
 }
 
 impl Rooms {
-    /// Rooms in these namespaces.
+    /// Rooms in these namespaces. With `twins`, events go out under the names of the reference app, too.
     #[must_use]
-    pub fn new(namespaces: Vec<Arc<Namespace>>) -> Self {
-        Self { namespaces: namespaces.into() }
+    pub fn new(namespaces: Vec<Arc<Namespace>>, twins: bool) -> Self {
+        Self { namespaces: namespaces.into(), twins }
+    }
+
+    /// Whether events go out under the names of the reference app, too.
+    #[must_use]
+    pub fn sends_twins(&self) -> bool {
+        self.twins
+    }
+
+    /// Whether a socket of `user` is connected here.
+    #[must_use]
+    pub fn is_connected(&self, user: &UserId) -> bool {
+        let room = user_room(user);
+        self.namespaces.iter().any(|namespace| namespace.has_room(&room))
+    }
+
+    /// The sockets of `user`, as of now.
+    #[must_use]
+    pub fn sockets_of(&self, user: &UserId) -> Vec<Arc<Socket>> {
+        let room = user_room(user);
+        self.namespaces.iter().flat_map(|namespace| namespace.members(&room)).collect()
+    }
+
+    /// Sends what is worthless when late to everybody in these conversations but `without`, each socket once. Slow readers do not
+    /// get it.
+    pub fn emit_ephemeral<E: ServerEvent>(&self, conversations: &[ConversationId], without: &UserId, event: &E) {
+        let Some(json) = to_json(event) else { return };
+        let rooms: Vec<String> = conversations.iter().copied().map(conversation_room).collect();
+        let without = user_room(without);
+        for namespace in &*self.namespaces {
+            // Without a room a broadcast goes to all.
+            let Some((first, others)) = rooms.split_first() else { return };
+            let to = others.iter().fold(namespace.to(first), |to, room| to.to(room)).except(&without).volatile();
+            self.names::<E>().for_each(|name| to.emit_raw(name, &[&json], &[]));
+        }
     }
 
     /// Sends an event to everybody in a conversation.
@@ -27,7 +63,7 @@ impl Rooms {
 
     /// The same with an event that is written as JSON already.
     pub fn emit_json_to_conversation<E: ServerEvent>(&self, conversation: ConversationId, json: &str) {
-        self.emit_json(&conversation_room(conversation), E::NAME, json);
+        self.emit_json::<E>(&conversation_room(conversation), json);
     }
 
     /// Sends an event to all sockets of a user.
@@ -52,17 +88,26 @@ impl Rooms {
     }
 
     fn emit<E: ServerEvent>(&self, room: &str, event: &E) {
-        match serde_json::to_string(event) {
-            Ok(json) => self.emit_json(room, E::NAME, &json),
-            Err(error) => tracing::error!(%error, event = E::NAME, "an event could not be written as JSON"),
+        if let Some(json) = to_json(event) {
+            self.emit_json::<E>(room, &json);
         }
     }
 
-    fn emit_json(&self, room: &str, name: &str, json: &str) {
+    fn emit_json<E: ServerEvent>(&self, room: &str, json: &str) {
         for namespace in &*self.namespaces {
-            namespace.to(room).emit_raw(name, &[json], &[]);
+            self.names::<E>().for_each(|name| namespace.to(room).emit_raw(name, &[json], &[]));
         }
     }
+
+    fn names<E: ServerEvent>(&self) -> impl Iterator<Item = &'static str> {
+        let twins = if self.twins { E::TWINS } else { &[] };
+        std::iter::once(E::NAME).chain(twins.iter().copied())
+    }
+}
+
+fn to_json<E: ServerEvent>(event: &E) -> Option<String> {
+    let json = serde_json::to_string(event);
+    json.inspect_err(|error| tracing::error!(%error, event = E::NAME, "an event could not be written as JSON")).ok()
 }
 
 /// Puts one socket into the room of its user.

@@ -1,5 +1,6 @@
 //! The tables of conversations.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -25,8 +26,9 @@ pub(super) const DIRECT: Table<(UserId, UserId), DirectRecord> = Table::new("dir
 pub(crate) const LOG: Log<ConversationId, ChangeRecord> = Log::new("conversation_log");
 
 /// What a conversation is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "ConversationType")]
 pub enum Kind {
     /// Two users, for ever.
     Direct,

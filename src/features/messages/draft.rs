@@ -1,5 +1,6 @@
 //! A message on its way in: the fields that clients send, and their limits.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -20,7 +21,7 @@ const MAX_MEDIA_FIELD_BYTES: usize = 2048;
 const MAX_DATA_BYTES: usize = 16 * 1024;
 
 /// What a client wants to send. Over REST the names of the reference app work as well.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Draft {
     /// Where to; or else `to`.

@@ -1,16 +1,23 @@
 //! The events of messages.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Draft, MessageView};
 use crate::{
     ids::{ConversationId, MessageId, UserId},
-    server::{ClientEvent, ServerEvent},
+    server::{ClientEvent, ServerEvent, ServerEventDoc},
 };
 
+/// What this feature sends.
+pub const SERVER_EVENTS: &[ServerEventDoc] =
+    &[ServerEventDoc::of::<MessageNew>(), ServerEventDoc::of::<Updated<'_>>(), ServerEventDoc::of::<Deleted<'_>>()];
+
 /// Sends a message. The ack comes after it is on disk.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct SendMessage(pub Draft);
 
@@ -20,7 +27,7 @@ impl ClientEvent for SendMessage {
 }
 
 /// The same under the reference app's name; the message is told with the sender's plain id.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct LegacySendMessage(pub Draft);
 
@@ -30,7 +37,7 @@ impl ClientEvent for LegacySendMessage {
 }
 
 /// The ack of a message that was sent.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct SentAck {
     /// Its id.
     pub id: MessageId,
@@ -44,7 +51,7 @@ pub struct SentAck {
 }
 
 /// Changes the text of a message. For its sender.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EditMessage {
     /// The message.
@@ -62,14 +69,14 @@ impl ClientEvent for EditMessage {
 }
 
 /// The ack of an edit.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct EditedAck {
     /// The message after it.
     pub message: MessageView,
 }
 
 /// Deletes a message for everybody. For its sender and the group's admins.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteMessage {
     /// The message.
@@ -82,7 +89,7 @@ impl ClientEvent for DeleteMessage {
 }
 
 /// The ack of a deletion.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeletedAck {
     /// The message.
@@ -102,13 +109,35 @@ impl MessageNew {
     }
 }
 
+impl JsonSchema for MessageNew {
+    fn schema_name() -> Cow<'static, str> {
+        "MessageNew".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        NewSchema::json_schema(generator)
+    }
+}
+
+/// A message was sent. The message object and the number of this change in the conversation's log.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it describes what `MessageNew::json` writes")]
+struct NewSchema {
+    #[serde(flatten)]
+    message: MessageView,
+    /// What a client keeps as its cursor.
+    change_seq: u64,
+}
+
 impl ServerEvent for MessageNew {
     const NAME: &'static str = "message:new";
 }
 
 /// The text of a message has changed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "MessageUpdated")]
 pub struct Updated<'a> {
     /// The message after it.
     #[serde(flatten)]
@@ -126,8 +155,9 @@ impl ServerEvent for Updated<'_> {
 }
 
 /// A message was deleted.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "MessageDeleted")]
 pub struct Deleted<'a> {
     /// The message.
     pub message_id: MessageId,

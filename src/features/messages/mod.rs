@@ -10,6 +10,7 @@ mod config;
 mod draft;
 pub mod events;
 mod expiry;
+mod listener;
 mod rest;
 mod rules;
 mod socket;
@@ -22,7 +23,8 @@ pub(crate) use self::store::{MESSAGES, MessageRecord};
 pub use self::{
     config::Config,
     draft::Draft,
-    events::{Deleted, MessageNew, Updated},
+    events::{Deleted, MessageNew, SERVER_EVENTS, Updated},
+    listener::MessageListener,
     rest::routes as rest_routes,
     rules::{HistoryRange, Messages, Sent},
     socket::routes as socket_routes,

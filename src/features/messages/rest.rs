@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, State},
-    routing::{get, post, put},
 };
 use hyper::StatusCode;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 
 use super::{Draft, HistoryRange, MessageView, Messages};
 use crate::{
     features::auth::Caller,
     ids::MessageId,
-    server::{Params, Payload, Refusal},
+    server::{Endpoint, Params, Payload, Refusal, Rest},
 };
 
 /// Messages of one page, without a wish and at most.
@@ -25,15 +25,25 @@ const MAX_PAGE: usize = 100;
 const MAX_SKIP: usize = 10_000;
 
 /// The routes of this feature.
-pub fn routes(messages: Arc<Messages>) -> Router {
-    Router::new()
-        .route("/api/messages", post(send))
-        .route("/api/messages/conversation/{id}", get(history))
-        .route("/api/messages/{id}", put(edit).delete(delete))
-        .with_state(messages)
+pub fn routes(messages: &Arc<Messages>) -> Rest {
+    let send_one = Endpoint::post("/api/messages", "Sends a message: 201, or 200 for a repeat of the same client key.")
+        .body::<Draft>()
+        .answer::<MessageView>()
+        .status(StatusCode::CREATED);
+    let read = Endpoint::get("/api/messages/conversation/{id}", "Messages of a conversation, oldest first.")
+        .params::<Range>()
+        .answer::<History>();
+    let change =
+        Endpoint::put("/api/messages/{id}", "Changes the text; for the sender.").body::<Edit>().answer::<MessageView>();
+    let remove = Endpoint::delete("/api/messages/{id}", "Deletes a message for everybody; for its sender and admins.");
+    Rest::new()
+        .on(send_one, messages, send)
+        .on(read, messages, history)
+        .on(change, messages, edit)
+        .on(remove, messages, delete)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Range {
     page: Option<usize>,
     limit: Option<usize>,
@@ -41,11 +51,19 @@ struct Range {
     after: Option<u64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Edit {
     content: String,
     #[serde(default)]
     rev: Option<u32>,
+}
+
+/// One page of a conversation.
+#[derive(Serialize, JsonSchema)]
+struct History {
+    messages: Vec<MessageView>,
+    page: usize,
+    limit: usize,
 }
 
 /// `POST /api/messages {conversationId | to, content, ...}`: 201, or 200 for a repeat of the same client key.
@@ -65,7 +83,7 @@ async fn history(
     Caller(caller): Caller,
     Path(id): Path<String>,
     Params(range): Params<Range>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Json<History>, Refusal> {
     let id = id.parse().map_err(|_| Refusal::not_found("conversation"))?;
     let limit = range.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
     let number = range.page.unwrap_or(1).max(1);
@@ -78,7 +96,7 @@ async fn history(
         None => HistoryRange::Before { seq: range.before, skip },
     };
     let messages = messages.history(&caller.user, id, wanted, limit)?;
-    Ok(Json(json!({"messages": messages, "page": number, "limit": limit})))
+    Ok(Json(History { messages, page: number, limit }))
 }
 
 /// `PUT /api/messages/{id} {content, rev?}`.

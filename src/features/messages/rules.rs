@@ -1,11 +1,11 @@
 //! The rules of messages.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::value::RawValue;
 
 use super::{
-    Authors, Config, Deleted, Draft, MESSAGES, MessageNew, MessageRecord, MessageView, Updated,
+    Authors, Config, Deleted, Draft, MESSAGES, MessageListener, MessageNew, MessageRecord, MessageView, Updated,
     draft::check_content,
     store::{CLIENT_IDS, ClientIdRecord, Deletion, EXPIRING, ExpiringRecord},
     view::Sender,
@@ -53,13 +53,24 @@ pub struct Messages {
     users: Users,
     conversations: Arc<Conversations>,
     pub(super) config: Config,
+    listeners: Arc<OnceLock<Vec<Arc<dyn MessageListener>>>>,
 }
 
 impl Messages {
     /// Messages in `store`, told to the rooms of `conversations`.
     #[must_use]
     pub fn new(store: Store, users: Users, conversations: Arc<Conversations>, config: Config) -> Self {
-        Self { store, users, conversations, config }
+        Self { store, users, conversations, config, listeners: Arc::default() }
+    }
+
+    /// Who is asked and told about messages from now on. Set once, when the server is put together.
+    pub fn set_listeners(&self, listeners: Vec<Arc<dyn MessageListener>>) {
+        let already = self.listeners.set(listeners).is_err();
+        debug_assert!(!already, "listeners are set once");
+    }
+
+    fn listeners(&self) -> impl Iterator<Item = &dyn MessageListener> {
+        self.listeners.get().into_iter().flatten().map(|listener| &**listener)
     }
 
     /// Stores a message, then tells everybody in the conversation. `legacy`: the sender is told as a plain id.
@@ -89,12 +100,13 @@ impl Messages {
         batch.put_stamped(&MESSAGES, &id, &record, appended);
         let sender = if legacy { Sender::Id(from.user.clone()) } else { Sender::Profile((*from.profile).clone()) };
         let mut message = MessageView::new(id, record, sender);
-        let conversations = Arc::clone(&self.conversations);
+        let this = self.clone();
         let stored = self.store.commit_then(batch, move |committed| {
             message.seq = committed.seq(appended);
             let sent = Sent::new(&message, false)?;
             let event = MessageNew::json(sent.message.get(), sent.seq);
-            conversations.rooms().emit_json_to_conversation::<MessageNew>(conversation, &event);
+            this.conversations.rooms().emit_json_to_conversation::<MessageNew>(conversation, &event);
+            this.listeners().for_each(|listener| listener.sent(&message));
             Ok::<_, serde_json::Error>(sent)
         });
         match (stored.await, key) {
@@ -130,6 +142,7 @@ impl Messages {
                 return Err(Refusal::new(ErrorCode::Conflict, message).with("rev", found.value.rev));
             }
             check_content(content, found.value.media.is_some(), &self.config)?;
+            self.listeners().try_for_each(|listener| listener.may_edit(user, id))?;
             let now = Timestamp::now();
             let mut record = found.value.clone();
             record.content = content.to_owned();
@@ -321,10 +334,11 @@ impl Messages {
         }
         let change = Change::Deleted { message: id, by: user.clone() };
         let appended = batch.append(&LOG, &conversation, &ChangeRecord { change, at: now });
-        let (conversations, user) = (Arc::clone(&self.conversations), user.clone());
+        let (this, user) = (self.clone(), user.clone());
         self.store.commit_then(batch, move |committed| {
             let event = Deleted::new(id, conversation, &user, committed.seq(appended));
-            conversations.rooms().emit_to_conversation(conversation, &event);
+            this.conversations.rooms().emit_to_conversation(conversation, &event);
+            this.listeners().for_each(|listener| listener.deleted(conversation, id));
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The tables of messages.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -18,8 +19,9 @@ pub(super) const CLIENT_IDS: Table<(UserId, String), ClientIdRecord> = Table::ne
 pub(super) const EXPIRING: Table<(Timestamp, MessageId), ExpiringRecord> = Table::new("expiring_messages");
 
 /// What a message carries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "MessageType")]
 pub enum Kind {
     /// Text alone.
     #[default]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -16,7 +17,7 @@ use crate::{
 pub type Authors = HashMap<UserId, Profile>;
 
 /// Who sent a message: the profile, or the plain id for messages sent with the legacy event `send-message`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Sender {
     /// `{_id, id, username, avatar}`.
@@ -26,7 +27,7 @@ pub enum Sender {
 }
 
 /// The message object of the contract, section 3.2.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageView {
     /// The same as `id`, where clients of the reference app look for it.

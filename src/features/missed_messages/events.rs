@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// Asks for what was missed: since a date, or since a place in each conversation's log; without either, for everything.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GetMissedMessages {
     /// Messages of others created after this moment.
@@ -40,7 +41,7 @@ impl ClientEvent for GetMissedMessages {
 }
 
 /// One page of what was missed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MissedMessages {
     /// Messages in their present state, oldest first, in `seq` order within each conversation.
@@ -63,7 +64,7 @@ pub struct MissedMessages {
 }
 
 /// A change of a message that the client may have already.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all_fields = "camelCase")]
 pub enum MissedChange {
     /// Its text has changed.

@@ -4,6 +4,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -29,7 +30,7 @@ impl Record for UserRecord {
 }
 
 /// A user as others see them: `{_id, id, username, avatar}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Profile {
     /// The same as `id`, where clients of the reference app look for it.
     #[serde(rename = "_id")]

@@ -1,0 +1,105 @@
+//! How far each member of a conversation has come in its log: what was delivered, read and seen.
+//!
+//! A message to a thousand absent members is one write because of these: what somebody has not got is what lies past the cursor.
+//! Here is the record and the one way to change it; the rules are those of the features that move it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Conversations, directory::MAX_MEMBERS};
+use crate::{
+    clock::Timestamp,
+    ids::{ConversationId, UserId},
+    server::Refusal,
+    storage::{Batch, CommitError, Direction, Record, Table},
+};
+
+/// How often a change is tried again because another one was faster.
+const ATTEMPTS: usize = 16;
+
+/// How far a member has come. No row means: nothing yet.
+pub(crate) const CURSORS: Table<(ConversationId, UserId), CursorRecord> = Table::new("cursors");
+
+/// The cursors of one member, version 1. Numbers are those of the conversation's log; none ever moves back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CursorRecord {
+    /// Everything up to here has arrived at a device of the member's.
+    pub(crate) delivered: u64,
+    /// Everything up to here was on its way once; what lies between may have arrived.
+    pub(crate) sent: u64,
+    /// Everything up to here has been read.
+    pub(crate) read: u64,
+    /// When `read` last moved.
+    pub(crate) read_at: Option<Timestamp>,
+    /// When the member last looked at the conversation.
+    pub(crate) seen_at: Option<Timestamp>,
+    /// Up to here a notification tells of what came while the member was away.
+    pub(crate) noted: u64,
+}
+
+impl Record for CursorRecord {
+    const VERSION: u8 = 1;
+}
+
+impl CursorRecord {
+    /// The cursors of somebody who joins when the log ends at `head`: what came before is history, not missed.
+    pub(super) fn at(head: u64) -> Self {
+        Self { delivered: head, sent: head, read: head, noted: head, read_at: None, seen_at: None }
+    }
+}
+
+#[expect(dead_code, reason = "receipts and the offline queue are the next to build on it")]
+impl Conversations {
+    /// How far `user` has come in `conversation`.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub(crate) fn cursor(&self, user: &UserId, conversation: ConversationId) -> Result<CursorRecord, Refusal> {
+        Ok(self.store.get(&CURSORS, &(conversation, user.clone()))?.unwrap_or_default())
+    }
+
+    /// How far every member with a row has come.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub(crate) fn cursors(&self, conversation: ConversationId) -> Result<Vec<(UserId, CursorRecord)>, Refusal> {
+        let rows = self.store.scan_prefix(&CURSORS, &conversation, MAX_MEMBERS, Direction::Forward)?;
+        Ok(rows.into_iter().map(|((_, user), record)| (user, record)).collect())
+    }
+
+    /// Changes the cursors of a member; `change` says whether anything is new and may be called again. Returns the record before
+    /// and after, or `None` when nothing was new. Whether the user is a member is for the caller to know.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read or written.
+    pub(crate) async fn move_cursor(
+        &self,
+        user: &UserId,
+        conversation: ConversationId,
+        change: impl Fn(&mut CursorRecord) -> bool,
+    ) -> Result<Option<(CursorRecord, CursorRecord)>, Refusal> {
+        let key = (conversation, user.clone());
+        for _ in 0..ATTEMPTS {
+            let found = self.store.get_versioned(&CURSORS, &key)?;
+            let before = found.as_ref().map(|found| found.value.clone()).unwrap_or_default();
+            let mut after = before.clone();
+            if !change(&mut after) {
+                return Ok(None);
+            }
+            let mut batch = Batch::new();
+            match &found {
+                Some(found) => batch.require_unchanged(&CURSORS, &key, found),
+                None => batch.require_absent(&CURSORS, &key),
+            }
+            batch.put(&CURSORS, &key, &after);
+            match self.store.commit(batch).await {
+                Ok(_) => return Ok(Some((before, after))),
+                Err(CommitError::Conflict) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(CommitError::Conflict.into())
+    }
+}
