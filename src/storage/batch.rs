@@ -47,9 +47,11 @@ pub(crate) enum Step {
     PutStamped(Row, Appended),
     /// An entry of the log, that still needs its sequence number and its checksum.
     Append(&'static str, Row),
+    /// Nothing is stored; the answer tells where the log ends.
+    Observe(&'static str, Row),
 }
 
-/// Stands for the sequence number that one `append` of a batch will get.
+/// Stands for the sequence number that one `append` or `observe` of a batch will get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended(usize);
 
@@ -134,6 +136,19 @@ impl Batch {
             self.steps.push(Step::Append(log.name(), row));
         }
         appended
+    }
+
+    /// Asks where the stream `key` of `log` ends at the moment of the commit: exactly the entries up to there have been told by then
+    /// to those who are called after a commit. A batch with nothing else costs no write.
+    pub fn observe<K: Key, V>(&mut self, log: &Log<K, V>, key: &K) -> Appended {
+        let observed = Appended(self.appends);
+        self.appends += 1;
+        let mut key = row_key(log.name(), key);
+        0_u64.encode(&mut key);
+        if self.takes(log.name(), key.len()) {
+            self.steps.push(Step::Observe(log.name(), Row::new(&key, key.len())));
+        }
+        observed
     }
 
     /// Stores `value` under `key` with the sequence number that `appended`, an earlier append of this batch, gets:

@@ -67,14 +67,15 @@ impl<'a> Group<'a> {
         }
         // All that can fail comes before the first change.
         for step in &batch.steps {
-            if let Step::Append(log, row) = step {
+            if let Step::Append(log, row) | Step::Observe(log, row) = step {
                 self.load_head(log, row.stream())?;
             }
         }
         let mut committed = Committed::default();
         for step in batch.steps {
-            let row = self.finish(step, &mut committed);
-            self.rows.replace(row);
+            if let Some(row) = self.finish(step, &mut committed) {
+                self.rows.replace(row);
+            }
         }
         Ok(committed)
     }
@@ -107,19 +108,23 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// The row of a step, with its sequence number and checksum in place.
-    fn finish(&mut self, step: Step, committed: &mut Committed) -> Row {
+    /// The row of a step, with its sequence number and checksum in place, if it stores one.
+    fn finish(&mut self, step: Step, committed: &mut Committed) -> Option<Row> {
         match step {
-            Step::Put(row) => row,
+            Step::Put(row) => Some(row),
             Step::PutStamped(mut row, appended) => {
                 row.seal(committed.seq(appended));
-                row
+                Some(row)
             }
             Step::Append(_, mut row) => {
                 let seq = self.heads.next(row.stream());
                 committed.seqs.push(seq);
                 row.number(seq);
-                row
+                Some(row)
+            }
+            Step::Observe(_, row) => {
+                committed.seqs.push(self.heads.current.get(row.stream()).copied().unwrap_or(0));
+                None
             }
         }
     }

@@ -59,3 +59,34 @@ async fn send(store: Store, task: u8, told: Arc<Mutex<Vec<(ConversationId, u64)>
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_observed_end_is_exactly_what_has_been_told_by_then() {
+    let dir = Dir::new();
+    let on_disk = Store::open(&Config { filing: BUSY_FILING, ..dir.config() }).expect("a fresh directory");
+    for store in [Store::memory(), on_disk] {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks: JoinSet<()> = (0..TASKS).map(|task| send(store.clone(), task, Arc::clone(&told))).collect();
+        for _ in 0..TASKS {
+            tasks.spawn(observe(store.clone(), Arc::clone(&told)));
+        }
+        tasks.join_all().await;
+        store.close().await;
+    }
+}
+
+async fn observe(store: Store, told: Arc<Mutex<Vec<(ConversationId, u64)>>>) {
+    for n in 0..EACH {
+        let conversation = ConversationId::from_bytes([(n % 4).try_into().expect("small"); 12]);
+        let mut batch = Batch::new();
+        let end = batch.observe(&CHANGES, &conversation);
+        let told = Arc::clone(&told);
+        let commit = store.commit_then(batch, move |committed| {
+            let told = told.lock().expect("whole");
+            let of_this = told.iter().filter(|(other, _)| *other == conversation).count();
+            (committed.seq(end), of_this)
+        });
+        let (end, told) = commit.await.expect("nothing to refuse");
+        assert_eq!(usize::try_from(end), Ok(told));
+    }
+}
