@@ -2,8 +2,10 @@
 
 pub mod auth;
 pub mod conversations;
+pub mod last_seen;
 pub mod messages;
 pub mod missed_messages;
+pub mod receipts;
 pub mod session;
 #[cfg(test)]
 mod testing;
@@ -18,6 +20,7 @@ use self::{
     conversations::{Conversations, Rooms},
     messages::Messages,
     missed_messages::Recovery,
+    receipts::Receipts,
     session::{ChatGate, SessionLimits},
     users::Users,
 };
@@ -35,7 +38,7 @@ const NOTIFICATIONS: &str = "/notifications";
 
 /// Every event that the server sends, feature by feature.
 pub const SERVER_EVENTS: &[&[ServerEventDoc]] =
-    &[session::SERVER_EVENTS, conversations::SERVER_EVENTS, messages::SERVER_EVENTS];
+    &[session::SERVER_EVENTS, conversations::SERVER_EVENTS, messages::SERVER_EVENTS, receipts::SERVER_EVENTS];
 
 /// The settings of all features.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +61,8 @@ pub struct Features {
     pub messages: Arc<Messages>,
     /// Missed messages.
     pub recovery: Arc<Recovery>,
+    /// Receipts.
+    pub receipts: Arc<Receipts>,
     /// Users.
     pub users: Users,
     namespaces: [Arc<Namespace>; 3],
@@ -81,10 +86,13 @@ impl Features {
         let conversations = Arc::new(Conversations::new(store.clone(), users.clone(), rooms));
         let messages = Messages::new(store.clone(), users.clone(), Arc::clone(&conversations), config.messages);
         let recovery = Recovery::new(store.clone(), users.clone(), Arc::clone(&conversations), config.missed_messages);
+        let messages = Arc::new(messages);
+        let receipts = Receipts::new(Arc::clone(&messages), Arc::clone(&conversations));
         Self {
             auth: Arc::new(Auth::new(config.auth, keys, origins, users.clone())),
             conversations,
-            messages: Arc::new(messages),
+            messages,
+            receipts: Arc::new(receipts),
             recovery: Arc::new(recovery),
             users,
             namespaces,
@@ -115,7 +123,10 @@ impl Features {
 
     /// The same with their documentation.
     pub fn documented_rest(&self) -> Rest {
-        conversations::rest_routes(&self.conversations).merge(messages::rest_routes(&self.messages))
+        conversations::rest_routes(&self.conversations)
+            .merge(last_seen::rest_routes(&self.conversations))
+            .merge(messages::rest_routes(&self.messages))
+            .merge(receipts::rest_routes(&self.receipts))
     }
 
     /// What goes on by itself until `stop`: sweeping what is past its time, and the like. Each part in small steps.
@@ -132,6 +143,8 @@ impl Features {
     fn chat_routes(&self) -> Routes {
         let routes = conversations::socket_routes(Routes::new(), &self.conversations);
         let routes = messages::socket_routes(routes, &self.messages);
+        let routes = receipts::socket_routes(routes, &self.receipts);
+        let routes = last_seen::socket_routes(routes, &self.conversations);
         missed_messages::socket_routes(routes, &self.recovery)
     }
 }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Conversations, directory::MAX_MEMBERS};
+use super::{ChangeRecord, Conversations, LOG, directory::MAX_MEMBERS, store::MEMBERS};
 use crate::{
     clock::Timestamp,
     ids::{ConversationId, UserId},
@@ -47,7 +47,14 @@ impl CursorRecord {
     }
 }
 
-#[expect(dead_code, reason = "receipts and the offline queue are the next to build on it")]
+impl CursorRecord {
+    /// Everything up to `seq` has arrived, and so was on its way.
+    pub(crate) fn deliver(&mut self, seq: u64) {
+        self.delivered = self.delivered.max(seq);
+        self.sent = self.sent.max(self.delivered);
+    }
+}
+
 impl Conversations {
     /// How far `user` has come in `conversation`.
     ///
@@ -66,6 +73,39 @@ impl Conversations {
     pub(crate) fn cursors(&self, conversation: ConversationId) -> Result<Vec<(UserId, CursorRecord)>, Refusal> {
         let rows = self.store.scan_prefix(&CURSORS, &conversation, MAX_MEMBERS, Direction::Forward)?;
         Ok(rows.into_iter().map(|((_, user), record)| (user, record)).collect())
+    }
+
+    /// Where the log of `conversation` ends.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub(crate) fn head(&self, conversation: ConversationId) -> Result<u64, Refusal> {
+        Ok(self.store.head(&LOG, &conversation)?)
+    }
+
+    /// The last `limit` changes up to `seq`, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub(crate) fn changes_back(
+        &self,
+        conversation: ConversationId,
+        seq: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, ChangeRecord)>, Refusal> {
+        Ok(self.store.scan_log_back(&LOG, &conversation, seq.checked_add(1), limit)?)
+    }
+
+    /// Whether `conversation` has more than `count` members.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub(crate) fn has_more_members_than(&self, conversation: ConversationId, count: usize) -> Result<bool, Refusal> {
+        let limit = count.saturating_add(1);
+        Ok(self.store.scan_prefix(&MEMBERS, &conversation, limit, Direction::Forward)?.len() > count)
     }
 
     /// Changes the cursors of a member; `change` says whether anything is new and may be called again. Returns the record before

@@ -16,7 +16,10 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::store::{Change, ChangeRecord, LOG};
+pub(crate) use self::{
+    cursors::CursorRecord,
+    store::{Change, ChangeRecord, LOG},
+};
 pub use self::{
     directory::{Access, Conversations},
     events::{ConversationView, Empty, Joined, Left, SERVER_EVENTS, Updated},

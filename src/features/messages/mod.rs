@@ -11,6 +11,7 @@ mod draft;
 pub mod events;
 mod expiry;
 mod listener;
+mod locate;
 mod rest;
 mod rules;
 mod socket;
@@ -25,6 +26,7 @@ pub use self::{
     draft::Draft,
     events::{Deleted, MessageNew, SERVER_EVENTS, Updated},
     listener::MessageListener,
+    locate::Located,
     rest::routes as rest_routes,
     rules::{HistoryRange, Messages, Sent},
     socket::routes as socket_routes,

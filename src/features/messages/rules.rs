@@ -276,7 +276,7 @@ impl Messages {
     }
 
     /// A message that `user` may see, with its version.
-    fn find(&self, user: &UserId, id: MessageId) -> Result<Versioned<MessageRecord>, Refusal> {
+    pub(super) fn find(&self, user: &UserId, id: MessageId) -> Result<Versioned<MessageRecord>, Refusal> {
         let not_found = || Refusal::not_found("message");
         let found = self.store.get_versioned(&MESSAGES, &id)?.ok_or_else(not_found)?;
         self.conversations.access(user, found.value.conversation).map_err(|_| not_found())?;
