@@ -45,6 +45,7 @@ enum Row {
 
 /// The rooms of `features`, each with those that it builds on. What those build on is allowed, too.
 const ROOMS: &[(&str, &[&str])] = &[
+    ("compat", &[]),
     ("users", &[]),
     ("auth", &["users"]),
     ("rate_limits", &["auth"]),

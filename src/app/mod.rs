@@ -30,7 +30,7 @@ use crate::{
     admin::{self, Readiness},
     cluster::{Adapter, Single},
     config::Config,
-    features::{self, Features, auth::Keys},
+    features::{Features, auth::Keys},
     http::{self, Origins, Stopper},
     protocol::engineio::CloseReason,
     server::{Limits, Server, ServerEvent},
@@ -76,12 +76,8 @@ async fn serve(config: Config, store: Store, secret: &[u8], origin: Option<Origi
     let stopper = Stopper::default();
     let origins = Origins::from_setting(&config.server.client_origin, config.server.listen.ip().is_loopback());
     let adapter: Arc<dyn Adapter> = Arc::new(Single);
-    let settings = features::Config {
-        auth: config.auth.clone(),
-        messages: config.messages.clone(),
-        missed_messages: config.missed_messages.clone(),
-    };
-    let features = Arc::new(Features::new(settings, &store, Keys::hs256(&[secret]), origins.clone(), &adapter));
+    let features =
+        Arc::new(Features::new(config.features(), &store, Keys::hs256(&[secret]), origins.clone(), &adapter));
     let server = features.serve(Server::builder(Limits::from(&config.socketio))).build();
     let transport = Transport::new(config.socketio.clone(), server, stopper.tracker.clone());
     let readiness = Arc::new(Readiness::default());

@@ -4,9 +4,16 @@ use super::{Config, error::ConfigError};
 
 /// Refuses contradictions.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
-    let Config { server, socketio, auth, messages, missed_messages, .. } = config;
+    let Config { server, socketio, auth, messages, missed_messages, typing, .. } = config;
     if socketio.transports.is_empty() {
         return Err(contradiction(config, "socketio.transports", "is empty, so that nobody could connect".to_owned()));
+    }
+    if typing.expire_ms <= typing.heartbeat_ms {
+        let conflict = format!(
+            "is {}, not more than `typing.heartbeat_ms` ({}): typing would end before it could be repeated",
+            typing.expire_ms, typing.heartbeat_ms
+        );
+        return Err(contradiction(config, "typing.expire_ms", conflict));
     }
     let buffer = ("socketio.max_http_buffer_bytes", socketio.max_http_buffer_bytes);
     let outbox = ("socketio.outbox_bytes", socketio.outbox_bytes);

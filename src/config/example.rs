@@ -36,7 +36,7 @@ fn entry(setting: &Setting) -> String {
     let variables: Vec<_> = setting.env.iter().map(ToString::to_string).chain([setting.variable()]).collect();
     let range = match setting.kind {
         Kind::Number { min, max } => format!("From {min} to {max}{}. ", unit(setting.key)),
-        Kind::Switch | Kind::Text { .. } | Kind::List { .. } | Kind::Listen => String::new(),
+        Kind::Switch | Kind::Text { .. } | Kind::List { .. } | Kind::Listen | Kind::Limits => String::new(),
     };
     let default = default_of(setting.key).map_or_else(|| "\"...\"".to_owned(), |value| value.to_string());
     format!("# {help}\n# {range}Environment: {}\n#{} = {default}\n", variables.join(", "), setting.name())

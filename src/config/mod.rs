@@ -58,6 +58,22 @@ pub struct Config {
     pub messages: features::messages::Config,
     /// Catching up.
     pub missed_messages: features::missed_messages::Config,
+    /// Rate limits.
+    pub rate_limits: features::rate_limits::Config,
+    /// What waits for people who are away.
+    pub queue: features::offline_queue::Config,
+    /// When a message counts as delivered.
+    pub delivery: features::offline_queue::Delivery,
+    /// Locks on messages.
+    pub locks: features::message_locks::Config,
+    /// Notifications.
+    pub notifications: features::notifications::Config,
+    /// Who is online.
+    pub presence: features::presence::Config,
+    /// Who is writing.
+    pub typing: features::typing::Config,
+    /// Compatibility with older clients.
+    pub compat: features::compat::Config,
     /// The log.
     pub log: telemetry::Config,
     /// Where the values come from.
@@ -144,6 +160,24 @@ impl Config {
         }
         check::check(&config)?;
         Ok(config)
+    }
+
+    /// The sections of the features.
+    #[must_use]
+    pub fn features(&self) -> features::Config {
+        features::Config {
+            auth: self.auth.clone(),
+            messages: self.messages.clone(),
+            missed_messages: self.missed_messages.clone(),
+            rate_limits: self.rate_limits.clone(),
+            queue: self.queue.clone(),
+            delivery: self.delivery.clone(),
+            locks: self.locks.clone(),
+            notifications: self.notifications.clone(),
+            presence: self.presence.clone(),
+            typing: self.typing.clone(),
+            compat: self.compat.clone(),
+        }
     }
 
     /// The setting `key` (`section.key`) as TOML; `(secret)` for a secret, `None` for what is not set.

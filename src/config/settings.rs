@@ -4,8 +4,8 @@
 //! table; a test compares it with the `Config` structs.
 
 use super::value::{
-    Kind::{self, Listen, Switch},
-    is_choice_of_format, is_filter, is_origin, is_path, is_socketio_path, is_transport, is_word,
+    Kind::{self, Limits, Listen, Switch},
+    is_choice_of_format, is_confirm, is_filter, is_origin, is_path, is_socketio_path, is_transport, is_word,
 };
 
 /// One setting.
@@ -161,12 +161,55 @@ settings! {
     "missed_messages.max_page_bytes": number(4_096, 100_000_000),
         "Size at which an answer ends early.";
 
+    "rate_limits.max" ("RATE_LIMIT_MAX"): number(1, 1_000_000),
+        "Most events of one user within the window, over all sockets together.";
+    "rate_limits.window_ms" ("RATE_LIMIT_WINDOW"): number(100, 86_400_000),
+        "The window.";
+    "rate_limits.events": Limits,
+        "Limits of single events, such as { \"message:send\" = { max = 10, window_ms = 1000 } }; JSON in the environment.";
+    "rate_limits.roles": Limits,
+        "Limits of users with a role, such as { bot = { max = 300, window_ms = 10000 } }; JSON in the environment.";
+
+    "queue.expiry_s" ("MESSAGE_QUEUE_EXPIRY"): number(60, 31_536_000),
+        "How long a message waits for a member who is away.";
+    "queue.max_per_user": number(1, 10_000_000),
+        "Most messages that wait for one user; the oldest go first, and the user is told how many.";
+
+    "delivery.confirm": text("transport or explicit", is_confirm),
+        "What confirms that a message has arrived: transport (an answer to a later ping, the next poll), or explicit: the events\n\
+         message:delivered and message:read alone.";
+
+    "locks.timeout_ms" ("LOCK_TIMEOUT"): number(1_000, 86_400_000),
+        "How long a lock on a message holds unless it is renewed.";
+    "locks.grace_ms": number(0, 3_600_000),
+        "How long the lock of a user outlives the last of his sockets.";
+
+    "notifications.read_retention_s": number(60, 31_536_000),
+        "How long a notification is kept after it was read.";
+    "notifications.max_per_user": number(1, 1_000_000),
+        "Most notifications of one user; the oldest go first.";
+
+    "presence.offline_grace_ms": number(0, 3_600_000),
+        "How long a user stays online after the last of his sockets has gone.";
+
+    "typing.heartbeat_ms": number(100, 60_000),
+        "A user's typing is told at most once within this time; clients repeat it as often.";
+    "typing.expire_ms": number(200, 300_000),
+        "Typing that is not repeated ends after this time.";
+
+    "compat.legacy_events": Switch,
+        "Whether events also go out under the names that older clients listen to.";
+
     "log.filter": text("a level (error, warn, info, debug, trace), or levels such as info,hobnob::transport=debug", is_filter),
         "What is logged: a level (error, warn, info, debug, trace), or levels per module.";
     "log.format": text("auto, text or json", is_choice_of_format),
         "How lines look: text, json, or auto: text on a terminal and json otherwise.";
     "log.socket_events" ("SOCKET_LOGGING"): Switch,
         "Whether each connection and each event in and out is logged.";
+    "log.dir": text("a path", is_path),
+        "Directory for a log file per day (UTC), hobnob.2026-11-24.log, beside the lines on standard error. Unset: no files.";
+    "log.keep_days": number(1, 3_650),
+        "How many log files are kept.";
 
 }
 
@@ -188,15 +231,5 @@ pub(crate) fn sections() -> impl Iterator<Item = &'static str> {
 }
 
 /// Variables of the feature document that belong to what this version does not do yet. They are accepted, and noted.
-pub(crate) const NOT_YET_USED: &[&str] = &[
-    "USE_REDIS",
-    "REDIS_URL",
-    "REDIS_HOST",
-    "REDIS_PORT",
-    "REDIS_PASSWORD",
-    "REDIS_DB",
-    "RATE_LIMIT_MAX",
-    "RATE_LIMIT_WINDOW",
-    "MESSAGE_QUEUE_EXPIRY",
-    "LOCK_TIMEOUT",
-];
+pub(crate) const NOT_YET_USED: &[&str] =
+    &["USE_REDIS", "REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB"];

@@ -5,7 +5,11 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use tempfile::TempDir;
 
 use super::{settings::SETTINGS, *};
-use crate::{features::auth, telemetry::Format, transport::TransportName};
+use crate::{
+    features::{auth, rate_limits::Limit},
+    telemetry::Format,
+    transport::TransportName,
+};
 
 /// As `openssl rand -base64 48` makes them.
 const STRONG: &str = "Kf0V3v4eZqUu0n9x1v8G6mJm2kq7Yw3RrT5sLcXbHdPzAoNi";
@@ -111,7 +115,7 @@ fn the_example_of_the_feature_document_works_unchanged_but_for_its_secret() {
     assert!(config.log.socket_events);
     assert_eq!(secret(&config), Some(STRONG.as_bytes()));
     let [note] = config.sources.notes() else { panic!("one note: {:?}", config.sources.notes()) };
-    assert!(note.contains("USE_REDIS") && note.contains("LOCK_TIMEOUT") && !note.contains("your_password"), "{note}");
+    assert!(note.contains("USE_REDIS") && note.contains("REDIS_DB") && !note.contains("your_password"), "{note}");
     assert!(!format!("{config:?}").contains(STRONG));
 }
 
@@ -138,6 +142,62 @@ fn lists_are_arrays_or_have_commas() {
     assert_eq!(config.socketio.transports, [TransportName::Polling]);
     let config = Sandbox::new().variable("CLIENT_ORIGIN", "http://a, http://b").config();
     assert_eq!(config.server.client_origin, ["http://a", "http://b"]);
+}
+
+#[test]
+fn tables_of_limits_come_from_the_file_or_as_json() {
+    let limits = |max, window_ms| Limit { max, window_ms };
+    let config = toml(
+        "[rate_limits]\nroles.bot = { max = 300, window_ms = 10_000 }\n[rate_limits.events.'message:send']\nmax = 5\nwindow_ms = 1000",
+    )
+    .config();
+    assert_eq!(config.rate_limits.events, [("message:send".to_owned(), limits(5, 1000))].into());
+    assert_eq!(config.rate_limits.roles, [("bot".to_owned(), limits(300, 10_000))].into());
+    assert_eq!(
+        config.sources.place("rate_limits.events").map(ToString::to_string).map(|place| place.ends_with("toml:3")),
+        Some(true)
+    );
+    let json = r#"{"user:typing": {"max": 2, "window_ms": 3000}}"#;
+    let config = Sandbox::new().variable("HOBNOB_RATE_LIMITS__EVENTS", json).config();
+    assert_eq!(config.rate_limits.events, [("user:typing".to_owned(), limits(2, 3000))].into());
+    for wrong in [
+        "5",
+        "{ x = 5 }",
+        "{ x = { max = 0, window_ms = 1 } }",
+        "{ x = { max = 1 } }",
+        "{ x = { max = 1, window_ms = 1, y = 1 } }",
+    ] {
+        let refusal = toml(&format!("[rate_limits]\nevents = {wrong}")).refusal();
+        assert!(refusal.contains("`rate_limits.events` is ") && refusal.contains("each with max from 1"), "{refusal}");
+    }
+}
+
+/// Every variable of the feature document, and what it sets.
+#[test]
+fn every_variable_of_the_feature_document_sets_its_setting() {
+    for (name, value, key, shown) in [
+        ("PORT", "8080", "server.listen", "\"127.0.0.1:8080\""),
+        ("CLIENT_ORIGIN", "http://localhost:5173", "server.client_origin", "[\"http://localhost:5173\"]"),
+        ("SOCKET_PING_TIMEOUT", "60001", "socketio.ping_timeout_ms", "60001"),
+        ("SOCKET_PING_INTERVAL", "25001", "socketio.ping_interval_ms", "25001"),
+        ("SOCKET_MAX_BUFFER_SIZE", "2e6", "socketio.max_http_buffer_bytes", "2000000"),
+        ("SOCKET_LOGGING", "true", "log.socket_events", "true"),
+        ("JWT_SECRET", STRONG, "auth.jwt_secret", "(secret)"),
+        ("RATE_LIMIT_MAX", "31", "rate_limits.max", "31"),
+        ("RATE_LIMIT_WINDOW", "10001", "rate_limits.window_ms", "10001"),
+        ("MESSAGE_QUEUE_EXPIRY", "604801", "queue.expiry_s", "604801"),
+        ("LOCK_TIMEOUT", "300001", "locks.timeout_ms", "300001"),
+    ] {
+        for dotenv in [false, true] {
+            let sandbox = Sandbox::new();
+            let sandbox =
+                if dotenv { sandbox.file(".env", format!("{name}={value}")) } else { sandbox.variable(name, value) };
+            let config = sandbox.config();
+            assert_eq!(config.shown(key).as_deref(), Some(shown), "{name}");
+            assert_eq!(config.sources.places().map(|(key, _)| key).collect::<Vec<_>>(), [key]);
+            assert_eq!(config.sources.notes(), [""; 0]);
+        }
+    }
 }
 
 #[test]
@@ -196,6 +256,11 @@ const MISTAKES: &[(&str, &str)] = &[
         "[server]\nclient_origin = 'https://a.example/'",
         "config.toml:2: `server.client_origin` is \"https://a.example/\", expected origins such as https://chat.example.org without a path, or *",
     ),
+    ("[rate_limits]\nmaxx = 3", "config.toml:2: unknown key `rate_limits.maxx`; did you mean `rate_limits.max`?"),
+    ("[que]\nexpiry_s = 3", "config.toml:1: unknown section `que`; did you mean `queue`?"),
+    ("[locks]\ntimeout = 3000", "config.toml:2: unknown key `locks.timeout`; did you mean `locks.timeout_ms`?"),
+    ("[delivery]\nconfirm = 'maybe'", "config.toml:2: `delivery.confirm` is \"maybe\", expected transport or explicit"),
+    ("[log]\nkeep_days = 0", "config.toml:2: `log.keep_days` is 0, expected a whole number from 1 to 3650"),
     ("[storage]\ndir = ''", "config.toml:2: `storage.dir` is \"\", expected a path"),
     ("[auth]\njwt_secret_file = ''", "config.toml:2: `auth.jwt_secret_file` is empty, expected the name of a file"),
     ("[server]\n[server]", "config.toml:2: duplicate key"),
@@ -225,6 +290,10 @@ fn settings_that_contradict_each_other_are_refused() {
         (
             "[socketio]\nmax_http_buffer_bytes = 2000",
             "`messages.max_content_chars` is 5000, more than `socketio.max_http_buffer_bytes` (2000): a text of that length could not be sent",
+        ),
+        (
+            "[typing]\nexpire_ms = 3000",
+            "config.toml:2: `typing.expire_ms` is 3000, not more than `typing.heartbeat_ms` (3000): typing would end before it could be repeated",
         ),
         (
             "[auth]\nmax_token_bytes = 20_000",
@@ -391,6 +460,7 @@ fn a_credential_of_systemd_wins_over_the_file_and_loses_to_the_environment() {
 fn the_table_lists_exactly_the_keys_of_the_structs() {
     let mut default = Config::default();
     default.auth.issuer = Some("issuer".to_owned());
+    default.log.dir = Some(PathBuf::from("log"));
     let Ok(Value::Table(sections)) = Value::try_from(&default) else { panic!("a table") };
     let mut keys: Vec<String> = Vec::new();
     for (section, values) in &sections {
@@ -441,7 +511,11 @@ fn the_example_without_its_comment_signs_is_the_default() {
         .filter(|line| !line.ends_with("\"...\""))
         .collect();
     let mut config = toml(&text.join("\n")).config();
-    assert_eq!(config.sources.places().count(), SETTINGS.len() - 2, "all but the secret and the issuer");
+    assert_eq!(
+        config.sources.places().count(),
+        SETTINGS.len() - 3,
+        "all but the secret, the issuer and the directory of the log"
+    );
     config.sources = Sources::default();
     assert_eq!(config, Config::default());
     assert_eq!(toml(&example).config().sources.places().count(), 0);

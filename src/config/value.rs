@@ -2,9 +2,18 @@
 
 use std::net::SocketAddr;
 
-use toml::{Value, de::DeValue};
+use toml::{
+    Table, Value,
+    de::{DeTable, DeValue},
+};
 
-use crate::{setting, telemetry};
+use crate::{features::rate_limits::Limit, setting, telemetry};
+
+/// Most events that a limit can allow.
+const MAX_EVENTS: u32 = 1_000_000;
+
+/// Longest window of a limit.
+const MAX_WINDOW_MS: u64 = 86_400_000;
 
 /// What a setting accepts.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +43,8 @@ pub(crate) enum Kind {
     },
     /// An address with a port, or a port alone that keeps the address from before.
     Listen,
+    /// A table of limits by name; JSON when it comes as text.
+    Limits,
 }
 
 impl Kind {
@@ -44,6 +55,11 @@ impl Kind {
             Self::Number { min, max } => format!("a whole number from {min} to {max}{}", unit(key)),
             Self::Text { expected, .. } | Self::List { expected, .. } => expected.to_owned(),
             Self::Listen => "an IP address with a port such as 0.0.0.0:4000, or a port".to_owned(),
+            Self::Limits => {
+                format!(
+                    "a table of names, each with max from 1 to {MAX_EVENTS} and window_ms from 1 to {MAX_WINDOW_MS}, and JSON in a variable"
+                )
+            }
         }
     }
 
@@ -55,6 +71,7 @@ impl Kind {
             Self::Text { accepts, .. } => accepts(text).then(|| text.into()),
             Self::List { accepts, .. } => items(setting::split(text), accepts),
             Self::Listen => listen(text, current).map(|address| address.to_string().into()),
+            Self::Limits => limits(serde_json::from_str(text).ok()?),
         }
     }
 
@@ -74,6 +91,8 @@ impl Kind {
                 let texts = array.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
                 items(texts.collect::<Option<_>>()?, accepts)
             }
+            (Self::Limits, DeValue::Table(table)) => limits(plain(table)?),
+            (Self::Limits, DeValue::String(text)) => self.read_text(text, current),
             _ => None,
         }
     }
@@ -95,6 +114,26 @@ fn in_range(number: u64, min: u64, max: u64) -> Option<Value> {
 
 fn items(texts: Vec<String>, accepts: fn(&str) -> bool) -> Option<Value> {
     texts.iter().all(|text| accepts(text)).then(|| texts.into())
+}
+
+/// The table if every entry is a limit.
+fn limits(table: Table) -> Option<Value> {
+    let is_limit = |value: &Value| {
+        value.clone().try_into().is_ok_and(|Limit { max, window_ms }| {
+            (1..=MAX_EVENTS).contains(&max) && (1..=MAX_WINDOW_MS).contains(&window_ms)
+        })
+    };
+    table.iter().all(|(name, limit)| is_word(name) && is_limit(limit)).then_some(Value::Table(table))
+}
+
+/// The table without its places in the file; `None` when it has other values than numbers and tables of them.
+fn plain(table: &DeTable<'_>) -> Option<Table> {
+    let value = |value: &DeValue<'_>| match value {
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(Value::Integer),
+        DeValue::Table(table) => plain(table).map(Value::Table),
+        _ => None,
+    };
+    table.iter().map(|(key, item)| Some((key.get_ref().clone().into_owned(), value(item.get_ref())?))).collect()
 }
 
 fn switch(text: &str) -> Option<bool> {
@@ -144,6 +183,10 @@ pub(super) fn is_filter(text: &str) -> bool {
 
 pub(super) fn is_choice_of_format(text: &str) -> bool {
     matches!(text, "auto" | "text" | "json")
+}
+
+pub(super) fn is_confirm(text: &str) -> bool {
+    matches!(text, "transport" | "explicit")
 }
 
 pub(super) fn is_transport(text: &str) -> bool {

@@ -1,14 +1,21 @@
 //! The features, each a room of its own, and how they hang together on the chat namespaces.
 
 pub mod auth;
+pub mod compat;
 pub mod conversations;
 pub mod last_seen;
+pub mod message_locks;
 pub mod messages;
 pub mod missed_messages;
+pub mod notifications;
+pub mod offline_queue;
+pub mod presence;
+pub mod rate_limits;
 pub mod receipts;
 pub mod session;
 #[cfg(test)]
 mod testing;
+pub mod typing;
 pub mod users;
 
 use std::sync::Arc;
@@ -49,6 +56,22 @@ pub struct Config {
     pub messages: messages::Config,
     /// Section `[missed_messages]`.
     pub missed_messages: missed_messages::Config,
+    /// Section `[rate_limits]`.
+    pub rate_limits: rate_limits::Config,
+    /// Section `[queue]`.
+    pub queue: offline_queue::Config,
+    /// Section `[delivery]`.
+    pub delivery: offline_queue::Delivery,
+    /// Section `[locks]`.
+    pub locks: message_locks::Config,
+    /// Section `[notifications]`.
+    pub notifications: notifications::Config,
+    /// Section `[presence]`.
+    pub presence: presence::Config,
+    /// Section `[typing]`.
+    pub typing: typing::Config,
+    /// Section `[compat]`.
+    pub compat: compat::Config,
 }
 
 /// All features, on one store.
@@ -77,7 +100,7 @@ impl Features {
     pub fn new(config: Config, store: &Store, keys: Keys, origins: Origins, adapter: &Arc<dyn Adapter>) -> Self {
         let namespaces = [ROOT, MESSAGES, NOTIFICATIONS].map(|name| Namespace::new(name, Arc::clone(adapter)));
         let [root, messages, _] = &namespaces;
-        let rooms = Rooms::new(vec![Arc::clone(root), Arc::clone(messages)], true);
+        let rooms = Rooms::new(vec![Arc::clone(root), Arc::clone(messages)], config.compat.legacy_events);
         let limits = SessionLimits {
             content_chars: config.messages.max_content_chars,
             missed_page: config.missed_messages.max_page,

@@ -1,5 +1,7 @@
 //! Section `[log]`.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// Settings of the log.
@@ -12,6 +14,10 @@ pub struct Config {
     pub format: Format,
     /// Whether each connection and each event in and out is logged, under the target `socket_events`.
     pub socket_events: bool,
+    /// Directory for a file per day, beside standard error.
+    pub dir: Option<PathBuf>,
+    /// How many daily files are kept.
+    pub keep_days: usize,
 }
 
 /// How log lines look.
@@ -29,6 +35,6 @@ pub enum Format {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: Format::Auto, socket_events: false }
+        Self { filter: "info".to_owned(), format: Format::Auto, socket_events: false, dir: None, keep_days: 14 }
     }
 }

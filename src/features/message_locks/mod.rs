@@ -1,0 +1,5 @@
+//! One person at a time edits a message.
+
+mod config;
+
+pub use self::config::Config;

@@ -1,0 +1,5 @@
+//! Who is online.
+
+mod config;
+
+pub use self::config::Config;

@@ -1,0 +1,5 @@
+//! Who is writing at the moment.
+
+mod config;
+
+pub use self::config::Config;
