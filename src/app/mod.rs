@@ -30,7 +30,7 @@ use crate::{
     admin::{self, Readiness},
     cluster::{Adapter, Single},
     config::Config,
-    features::{Features, auth::Keys},
+    features::{Features, auth::Keys, offline_queue::Background},
     http::{self, Origins, Stopper},
     protocol::engineio::CloseReason,
     server::{Limits, Server, ServerEvent},
@@ -76,8 +76,9 @@ async fn serve(config: Config, store: Store, secret: &[u8], origin: Option<Origi
     let stopper = Stopper::default();
     let origins = Origins::from_setting(&config.server.client_origin, config.server.listen.ip().is_loopback());
     let adapter: Arc<dyn Adapter> = Arc::new(Single);
-    let features =
-        Arc::new(Features::new(config.features(), &store, Keys::hs256(&[secret]), origins.clone(), &adapter));
+    let background = Background { tracker: stopper.tracker.clone(), stop: stopper.stop.clone() };
+    let keys = Keys::hs256(&[secret]);
+    let features = Arc::new(Features::new(config.features(), &store, keys, origins.clone(), &adapter, background));
     let server = features.serve(Server::builder(Limits::from(&config.socketio))).build();
     let transport = Transport::new(config.socketio.clone(), server, stopper.tracker.clone());
     let readiness = Arc::new(Readiness::default());
@@ -98,7 +99,11 @@ async fn serve(config: Config, store: Store, secret: &[u8], origin: Option<Origi
     sd_notify::notify(&[NotifyState::Ready]).ok();
     let result = wait(&store, &readiness, signals).await;
     stop_all(&config, &features, &transport, &stopper, &readiness).await;
-    if timeout(CLOSE_RESERVE, store.close()).await.is_err() {
+    let close = async {
+        features.stop().await;
+        store.close().await;
+    };
+    if timeout(CLOSE_RESERVE, close).await.is_err() {
         tracing::error!("the database was not closed in time; it is whole, the next start takes a moment longer");
     }
     // A disk that fails at the very end must not look like a clean stop.

@@ -27,6 +27,7 @@ use self::{
     conversations::{Conversations, Rooms},
     messages::Messages,
     missed_messages::Recovery,
+    offline_queue::{Background, OfflineQueue},
     receipts::Receipts,
     session::{ChatGate, SessionLimits},
     users::Users,
@@ -44,8 +45,13 @@ const MESSAGES: &str = "/messages";
 const NOTIFICATIONS: &str = "/notifications";
 
 /// Every event that the server sends, feature by feature.
-pub const SERVER_EVENTS: &[&[ServerEventDoc]] =
-    &[session::SERVER_EVENTS, conversations::SERVER_EVENTS, messages::SERVER_EVENTS, receipts::SERVER_EVENTS];
+pub const SERVER_EVENTS: &[&[ServerEventDoc]] = &[
+    session::SERVER_EVENTS,
+    conversations::SERVER_EVENTS,
+    messages::SERVER_EVENTS,
+    receipts::SERVER_EVENTS,
+    offline_queue::SERVER_EVENTS,
+];
 
 /// The settings of all features.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,6 +90,8 @@ pub struct Features {
     pub messages: Arc<Messages>,
     /// Missed messages.
     pub recovery: Arc<Recovery>,
+    /// The offline queue.
+    pub queue: OfflineQueue,
     /// Receipts.
     pub receipts: Arc<Receipts>,
     /// Users.
@@ -97,7 +105,14 @@ pub struct Features {
 impl Features {
     /// Puts the features together.
     #[must_use]
-    pub fn new(config: Config, store: &Store, keys: Keys, origins: Origins, adapter: &Arc<dyn Adapter>) -> Self {
+    pub fn new(
+        config: Config,
+        store: &Store,
+        keys: Keys,
+        origins: Origins,
+        adapter: &Arc<dyn Adapter>,
+        background: Background,
+    ) -> Self {
         let namespaces = [ROOT, MESSAGES, NOTIFICATIONS].map(|name| Namespace::new(name, Arc::clone(adapter)));
         let [root, messages, _] = &namespaces;
         let rooms = Rooms::new(vec![Arc::clone(root), Arc::clone(messages)], config.compat.legacy_events);
@@ -111,16 +126,26 @@ impl Features {
         let recovery = Recovery::new(store.clone(), users.clone(), Arc::clone(&conversations), config.missed_messages);
         let messages = Arc::new(messages);
         let receipts = Receipts::new(Arc::clone(&messages), Arc::clone(&conversations));
+        let receipts = Arc::new(receipts);
+        let queue = OfflineQueue::new(
+            store.clone(),
+            (config.queue, config.delivery.confirm),
+            Arc::clone(&conversations),
+            Arc::clone(&messages),
+            Arc::clone(&receipts),
+            background,
+        );
         Self {
             auth: Arc::new(Auth::new(config.auth, keys, origins, users.clone())),
             conversations,
             messages,
-            receipts: Arc::new(receipts),
+            receipts,
             recovery: Arc::new(recovery),
             users,
             namespaces,
             limits,
-            listeners: Vec::new(),
+            listeners: vec![Arc::new(queue.clone())],
+            queue,
         }
     }
 
@@ -129,7 +154,7 @@ impl Features {
         let [root, messages, notifications] = &self.namespaces;
         let gate = Arc::new(ChatGate::new(
             Arc::clone(&self.auth),
-            Arc::clone(&self.conversations),
+            (Arc::clone(&self.conversations), self.queue.clone()),
             self.limits,
             self.listeners.clone(),
         ));
@@ -150,11 +175,17 @@ impl Features {
             .merge(last_seen::rest_routes(&self.conversations))
             .merge(messages::rest_routes(&self.messages))
             .merge(receipts::rest_routes(&self.receipts))
+            .merge(offline_queue::rest_routes(&self.queue))
     }
 
     /// What goes on by itself until `stop`: sweeping what is past its time, and the like. Each part in small steps.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        self.messages.run_expiry(stop).await;
+        tokio::join!(self.messages.run_expiry(stop.clone()), self.queue.run(stop));
+    }
+
+    /// Writes what is kept in memory. The last thing before the store is closed, when all sockets have gone.
+    pub async fn stop(&self) {
+        self.queue.stop().await;
     }
 
     /// The namespaces, for what concerns all sockets.

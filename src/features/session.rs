@@ -11,6 +11,7 @@ use super::{
     NOTIFICATIONS, ROOT,
     auth::{Auth, Credentials, SignedIn, SocketListener},
     conversations::Conversations,
+    offline_queue::OfflineQueue,
 };
 use crate::{
     clock::Timestamp,
@@ -61,6 +62,7 @@ pub struct SessionLimits {
 pub struct ChatGate {
     auth: Arc<Auth>,
     conversations: Arc<Conversations>,
+    queue: OfflineQueue,
     limits: SessionLimits,
     listeners: Vec<Arc<dyn SocketListener>>,
 }
@@ -70,11 +72,11 @@ impl ChatGate {
     #[must_use]
     pub fn new(
         auth: Arc<Auth>,
-        conversations: Arc<Conversations>,
+        (conversations, queue): (Arc<Conversations>, OfflineQueue),
         limits: SessionLimits,
         listeners: Vec<Arc<dyn SocketListener>>,
     ) -> Self {
-        Self { auth, conversations, limits, listeners }
+        Self { auth, conversations, queue, limits, listeners }
     }
 
     fn greet(&self, socket: &Arc<Socket>, signed_in: &SignedIn) {
@@ -114,7 +116,7 @@ impl Middleware for ChatGate {
             self.conversations.join_user_room(socket, user);
             return Ok(());
         }
-        self.conversations.join_rooms(socket, user).map_err(refuse)
+        self.queue.join(socket, user).map_err(refuse)
     }
 
     fn admit(&self, socket: &Arc<Socket>, name: &str, event: &Event<'_>) -> Result<(), Refusal> {
@@ -128,6 +130,18 @@ impl Middleware for ChatGate {
             self.greet(socket, signed_in);
         }
         self.listeners.iter().for_each(|listener| listener.connected(socket, signed_in));
+    }
+
+    fn confirmed(&self, socket: &Arc<Socket>, receipts: &[([u8; 12], u64)]) {
+        if let Ok(signed_in) = SignedIn::of(socket) {
+            self.queue.confirmed(socket, &signed_in.user, receipts);
+        }
+    }
+
+    fn unconfirmed(&self, socket: &Arc<Socket>, receipts: &[([u8; 12], u64)]) {
+        if let Ok(signed_in) = SignedIn::of(socket) {
+            self.queue.unconfirmed(&signed_in.user, receipts);
+        }
     }
 
     fn disconnected(&self, socket: &Arc<Socket>, reason: &str) {

@@ -6,6 +6,7 @@ use super::{
     Config, Features,
     auth::{Keys, SignedIn},
     messages::{Draft, Sent},
+    offline_queue::Background,
 };
 use crate::{
     cluster::{Adapter, Single},
@@ -26,7 +27,7 @@ pub(super) fn features() -> Features {
 /// The same with other settings.
 pub(super) fn features_with(config: Config) -> Features {
     let adapter: Arc<dyn Adapter> = Arc::new(Single);
-    Features::new(config, &Store::memory(), Keys::hs256(&[SECRET]), Origins::Any, &adapter)
+    Features::new(config, &Store::memory(), Keys::hs256(&[SECRET]), Origins::Any, &adapter, Background::default())
 }
 
 /// A user id.

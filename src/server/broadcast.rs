@@ -15,11 +15,20 @@ pub struct Broadcast<'a> {
     except_socket: Option<&'a SocketId>,
     volatile: bool,
     local: bool,
+    tracked: Option<([u8; 12], u64)>,
 }
 
 impl<'a> Broadcast<'a> {
     pub(super) fn new(namespace: &'a Namespace) -> Self {
-        Self { namespace, rooms: Vec::new(), except: Vec::new(), except_socket: None, volatile: false, local: false }
+        Self {
+            namespace,
+            rooms: Vec::new(),
+            except: Vec::new(),
+            except_socket: None,
+            volatile: false,
+            local: false,
+            tracked: None,
+        }
     }
 
     /// Adds the members of `room`; a socket in several addressed rooms gets the event once.
@@ -43,6 +52,12 @@ impl<'a> Broadcast<'a> {
     /// Lets the event be dropped for receivers that read too slowly.
     pub fn volatile(mut self) -> Self {
         self.volatile = true;
+        self
+    }
+
+    /// [`Middleware::confirmed`](super::Middleware::confirmed) hears, for each receiver, of `key` and `seq` once it has the event.
+    pub fn tracked(mut self, key: [u8; 12], seq: u64) -> Self {
+        self.tracked = Some((key, seq));
         self
     }
 
@@ -72,7 +87,10 @@ impl<'a> Broadcast<'a> {
             // Encoded for the first receiver; without one there is nothing to encode.
             let packets =
                 packets.get_or_insert_with(|| encode::event(self.namespace.name(), None, name, args, attachments));
-            socket.send(packets, self.volatile);
+            match self.tracked {
+                Some(receipt) => socket.send_tracked(packets, receipt),
+                None => socket.send(packets, self.volatile),
+            }
         });
         if !self.local {
             self.namespace.adapter().publish(&Published {

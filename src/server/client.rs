@@ -26,7 +26,7 @@ use crate::{
         socketio::{Body, Decoder, Packet, Revision},
     },
     telemetry::SOCKET_EVENTS,
-    transport::{Connection, Handshake, Session},
+    transport::{Connection, Handshake, Receipt, Session},
 };
 
 /// CONNECT packets of one session, at most: each costs a look at a token. Clients send one per namespace, and another after a
@@ -44,6 +44,8 @@ pub struct Client {
     /// Namespaces whose middleware has not decided yet.
     joining: Vec<Arc<str>>,
     connects: usize,
+    /// Sockets of this session so far: the number that tells their receipts apart.
+    numbered: u32,
     /// Until when a namespace must have been joined; `None` once one was.
     connect_deadline: Option<Instant>,
     pending: FuturesUnordered<Started>,
@@ -88,6 +90,7 @@ impl Client {
             sockets: Vec::new(),
             joining: Vec::new(),
             connects: 0,
+            numbered: 0,
             pending: FuturesUnordered::new(),
             started: 0,
         };
@@ -173,7 +176,8 @@ impl Client {
             Ok(admission) => admission,
             Err(error) => return self.refuse_connect(&namespace, &error),
         };
-        let socket = Socket::new(admission, Arc::clone(&route.namespace), Arc::clone(&self.session));
+        let socket = Socket::new(admission, self.numbered, Arc::clone(&route.namespace), Arc::clone(&self.session));
+        self.numbered = self.numbered.wrapping_add(1);
         // The socket is in its rooms and ready for events before its CONNECT answer is queued: whatever is broadcast from
         // now on reaches it, and an event sent in the first millisecond is served.
         route.namespace.insert(&socket);
@@ -198,11 +202,27 @@ impl Client {
         self.session.send(&packets);
     }
 
+    /// Hands receipts to the sockets that they belong to.
+    fn each_receipt(&self, receipts: &[Receipt], tell: impl Fn(&Route, &Arc<Socket>, &[([u8; 12], u64)])) {
+        for (route, socket) in &self.sockets {
+            let own = receipts.iter().filter(|receipt| receipt.socket == socket.number());
+            let own: Vec<_> = own.map(|receipt| (receipt.key, receipt.seq)).collect();
+            if !own.is_empty() {
+                tell(route, socket, &own);
+            }
+        }
+    }
+
     fn leave(&mut self, namespace: &str, reason: &str) {
         let Some(position) = self.sockets.iter().position(|(route, _)| &**route.namespace.name() == namespace) else {
             return;
         };
         let (route, socket) = self.sockets.swap_remove(position);
+        let unproved = self.session.take_receipts(socket.number());
+        if !unproved.is_empty() {
+            let unproved: Vec<_> = unproved.iter().map(|receipt| (receipt.key, receipt.seq)).collect();
+            route.middleware.unconfirmed(&socket, &unproved);
+        }
         disconnect(&route, &socket, reason);
     }
 
@@ -319,6 +339,14 @@ impl Connection for Client {
 
     fn handle_timeout(&mut self, _: Instant) -> Result<(), CloseReason> {
         Err(CloseReason::ConnectTimeout)
+    }
+
+    fn handle_confirmed(&mut self, receipts: &[Receipt]) {
+        self.each_receipt(receipts, |route, socket, receipts| route.middleware.confirmed(socket, receipts));
+    }
+
+    fn handle_unconfirmed(&mut self, receipts: &[Receipt]) {
+        self.each_receipt(receipts, |route, socket, receipts| route.middleware.unconfirmed(socket, receipts));
     }
 
     fn handle_close(&mut self, reason: CloseReason) {

@@ -87,6 +87,12 @@ pub trait Middleware: Send + Sync + 'static {
     /// The CONNECT answer is queued: what is emitted here is the first thing the client gets.
     fn connected(&self, socket: &Arc<Socket>, handshake: &Handshake);
 
+    /// The client has what these receipts belong to: key and number, in the order of sending.
+    fn confirmed(&self, _socket: &Arc<Socket>, _receipts: &[([u8; 12], u64)]) {}
+
+    /// The socket is about to go, and whether the client has what these receipts belong to is not known.
+    fn unconfirmed(&self, _socket: &Arc<Socket>, _receipts: &[([u8; 12], u64)]) {}
+
     /// The socket has left its namespace and its rooms.
     fn disconnected(&self, socket: &Arc<Socket>, reason: &str);
 }

@@ -18,7 +18,7 @@ use super::{Admission, Args, Namespace, Refusal, ServerEvent, encode};
 use crate::{
     ids::SocketId,
     protocol::engineio::CloseReason,
-    transport::{Outgoing, Session},
+    transport::{Outgoing, Receipt, Session},
 };
 
 /// Most acks that the server may be waiting for on one socket. A client that never answers must not fill memory.
@@ -44,26 +44,38 @@ type PendingAcks = Option<Box<HashMap<u64, oneshot::Sender<Args>>>>;
 /// One client in one namespace, as handlers and broadcasts see it.
 pub struct Socket {
     id: SocketId,
+    number: u32,
     namespace: Arc<Namespace>,
     session: Arc<Session>,
     data: Arc<dyn Any + Send + Sync>,
     user: Option<Arc<str>>,
     connected: AtomicBool,
     rooms: Mutex<HashSet<Arc<str>>>,
+    /// While it is connecting: tracked broadcasts are not sent but noted in `missed`.
+    muted: AtomicBool,
+    missed: Mutex<Vec<[u8; 12]>>,
     next_ack: AtomicU64,
     acks: Mutex<PendingAcks>,
 }
 
 impl Socket {
-    pub(super) fn new(admission: Admission, namespace: Arc<Namespace>, session: Arc<Session>) -> Arc<Self> {
+    pub(super) fn new(
+        admission: Admission,
+        number: u32,
+        namespace: Arc<Namespace>,
+        session: Arc<Session>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id: admission.socket_id,
+            number,
             namespace,
             session,
             data: admission.data,
             user: admission.user,
             connected: AtomicBool::new(true),
             rooms: Mutex::default(),
+            muted: AtomicBool::new(false),
+            missed: Mutex::default(),
             next_ack: AtomicU64::new(0),
             acks: Mutex::default(),
         })
@@ -124,6 +136,34 @@ impl Socket {
         self.send(&encode::event(self.namespace.name(), None, name, args, attachments), false);
     }
 
+    /// The same, and [`Middleware::confirmed`](super::Middleware::confirmed) hears of `key` and `seq` once the client has it.
+    pub fn emit_tracked(&self, name: &str, args: &[&str], key: [u8; 12], seq: u64) {
+        let packets = encode::event(self.namespace.name(), None, name, args, &[]);
+        self.session.send_tracked(&packets, Receipt { socket: self.number, key, seq });
+    }
+
+    /// [`Middleware::confirmed`](super::Middleware::confirmed) hears of `key` and `seq` once the client has everything that was sent
+    /// before.
+    pub fn track(&self, key: [u8; 12], seq: u64) {
+        self.session.send_tracked(&[], Receipt { socket: self.number, key, seq });
+    }
+
+    /// From now on tracked broadcasts are not sent to this socket: it is being brought into its rooms, and what was missed before
+    /// has to come first.
+    pub fn mute(&self) {
+        self.muted.store(true, Ordering::Release);
+    }
+
+    /// Ends that, unless something was held back meanwhile: then its keys come back and the socket stays muted. Take it out of those
+    /// rooms and call again.
+    pub fn unmute(&self) -> Vec<[u8; 12]> {
+        let mut missed = self.missed();
+        if missed.is_empty() {
+            self.muted.store(false, Ordering::Release);
+        }
+        std::mem::take(&mut *missed)
+    }
+
     /// Sends an event and waits for the client's ack.
     ///
     /// # Errors
@@ -169,6 +209,25 @@ impl Socket {
         if volatile { self.session.send_volatile(packets) } else { self.session.send(packets) }
     }
 
+    /// Sends a broadcast that is tracked.
+    pub(super) fn send_tracked(&self, packets: &[Outgoing], (key, seq): ([u8; 12], u64)) {
+        if self.muted.load(Ordering::Acquire) {
+            let mut missed = self.missed();
+            if self.muted.load(Ordering::Acquire) {
+                if !missed.contains(&key) {
+                    missed.push(key);
+                }
+                return;
+            }
+        }
+        self.session.send_tracked(packets, Receipt { socket: self.number, key, seq });
+    }
+
+    /// Its number among the sockets of its session.
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
     /// An ack arrived; one that nobody waits for is ignored.
     pub(super) fn resolve_ack(&self, id: u64, args: Args) {
         let waiting = self.acks().as_mut().and_then(|acks| acks.remove(&id));
@@ -192,6 +251,10 @@ impl Socket {
         if let Some(acks) = self.acks().as_mut() {
             acks.remove(&id);
         }
+    }
+
+    fn missed(&self) -> MutexGuard<'_, Vec<[u8; 12]>> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn acks(&self) -> MutexGuard<'_, PendingAcks> {

@@ -7,6 +7,7 @@ mod channel;
 mod config;
 mod io;
 mod outbox;
+mod proof;
 mod requests;
 mod session;
 mod task;
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 pub use self::{
     config::{Config, TransportName},
     outbox::{Outgoing, TextPacket, TextWriter},
+    proof::{Latency, Receipt},
     session::{Handshake, Session},
 };
 use self::{io::Io, outbox::OutboxLimits, task::SessionTask};
@@ -82,6 +84,12 @@ pub trait Connection: Send + Unpin + 'static {
     ///
     /// The session is closed for this reason.
     fn handle_timeout(&mut self, now: Instant) -> Result<(), CloseReason>;
+
+    /// The client has the packets of these receipts, in the order in which they were sent.
+    fn handle_confirmed(&mut self, _receipts: &[Receipt]) {}
+
+    /// The session is about to end, and whether the client has the packets of these receipts is not known.
+    fn handle_unconfirmed(&mut self, _receipts: &[Receipt]) {}
 
     /// The session has ended. Called once.
     fn handle_close(&mut self, reason: CloseReason);

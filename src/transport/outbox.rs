@@ -156,6 +156,12 @@ impl Outbox {
         Queued::Yes
     }
 
+    /// Appends one small packet, whatever the limits say.
+    pub(super) fn force(&mut self, packet: Outgoing) {
+        self.bytes = self.bytes.saturating_add(packet.len());
+        self.queue.push_back(packet);
+    }
+
     /// True when so much waits that the session should answer less: reading from its client pauses.
     pub(super) fn is_half_full(&self, limits: OutboxLimits) -> bool {
         self.bytes > limits.bytes / 2 || self.queue.len() > limits.packets / 2

@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -16,8 +16,10 @@ use tokio::sync::oneshot;
 use super::{
     io::Io,
     outbox::{Outbox, OutboxLimits, Outgoing, Queued},
+    proof::{Latency, Receipt, Unconfirmed},
 };
 use crate::{
+    clock::Instant,
     ids::Sid,
     protocol::engineio::{CloseReason, TransportKind, Version},
 };
@@ -51,12 +53,16 @@ pub struct Session {
     version: Version,
     limits: OutboxLimits,
     max_message_bytes: AtomicUsize,
+    /// Whether any packet waits for proof of its arrival: what a session's task looks at before it takes the lock.
+    tracks: AtomicBool,
     state: Mutex<State>,
     waker: AtomicWaker,
 }
 
 struct State {
     outbox: Outbox,
+    unconfirmed: Unconfirmed,
+    latency: Latency,
     commands: VecDeque<Command>,
     transport: TransportKind,
     close: Option<CloseReason>,
@@ -97,6 +103,8 @@ impl Session {
     ) -> Self {
         let state = State {
             outbox: Outbox::default(),
+            unconfirmed: Unconfirmed::default(),
+            latency: Latency::default(),
             commands: VecDeque::new(),
             transport,
             close: None,
@@ -108,6 +116,7 @@ impl Session {
             version,
             limits,
             max_message_bytes: AtomicUsize::new(max_message_bytes),
+            tracks: AtomicBool::new(false),
             state: Mutex::new(state),
             waker: AtomicWaker::new(),
         }
@@ -147,12 +156,35 @@ impl Session {
     /// Never waits. When the queue is full because the client reads too slowly, the session is closed with
     /// [`CloseReason::SlowConsumer`]; after the end of the session packets are dropped.
     pub fn send(&self, packets: &[Outgoing]) {
-        self.push(packets, false);
+        self.push(packets, false, None);
+    }
+
+    /// The same, and [`Connection::handle_confirmed`](super::Connection::handle_confirmed) hears of `receipt` once the client has
+    /// them. Without packets: once the client has everything queued before.
+    pub fn send_tracked(&self, packets: &[Outgoing], receipt: Receipt) {
+        self.push(packets, false, Some(receipt));
+    }
+
+    /// Asks the client for proof of what was queued by now, instead of waiting for the next occasion.
+    pub fn ask_for_proof(&self) {
+        self.lock().unconfirmed.want();
+        self.waker.wake();
+    }
+
+    /// What was sent for one socket and is not proved to have arrived; nobody hears of it any more.
+    pub fn take_receipts(&self, socket: u32) -> Vec<Receipt> {
+        self.lock().unconfirmed.take_of(socket)
+    }
+
+    /// Round trips measured so far; none over polling with version 3, which has no ping of the server's.
+    #[must_use]
+    pub fn latency(&self) -> Latency {
+        self.lock().latency
     }
 
     /// Queues one packet unless the client reads too slowly; then it is dropped. For what is worthless when late.
     pub fn send_volatile(&self, packets: &[Outgoing]) {
-        self.push(packets, true);
+        self.push(packets, true, None);
     }
 
     /// Ends the session: what is queued goes out first when the reason is the server's own. The first reason counts.
@@ -163,13 +195,20 @@ impl Session {
         self.waker.wake();
     }
 
-    fn push(&self, packets: &[Outgoing], volatile: bool) {
+    fn push(&self, packets: &[Outgoing], volatile: bool, receipt: Option<Receipt>) {
         let mut state = self.lock();
         if state.sealed {
             return;
         }
         match state.outbox.push(packets, volatile, self.limits) {
-            Queued::Yes => {}
+            Queued::Yes => {
+                state.unconfirmed.push(packets.len());
+                if let Some(receipt) = receipt {
+                    let bytes = packets.iter().fold(0, |sum, packet| packet.len().saturating_add(sum));
+                    state.unconfirmed.track(receipt, bytes);
+                    self.tracks.store(true, Ordering::Release);
+                }
+            }
             Queued::Dropped => return,
             Queued::Overflow => {
                 state.close.get_or_insert(CloseReason::SlowConsumer);
@@ -197,6 +236,70 @@ impl Session {
 
     pub(super) fn take_command(&self) -> Option<Command> {
         self.lock().commands.pop_front()
+    }
+
+    /// Whether proof should be asked for: `Some(true)` at once, `Some(false)` in a while.
+    pub(super) fn needs_proof(&self) -> Option<bool> {
+        if !self.tracks.load(Ordering::Acquire) {
+            return None;
+        }
+        self.lock().unconfirmed.needs_proof()
+    }
+
+    /// Queues a ping of Engine.IO, whose pong proves everything before it.
+    pub(super) fn send_ping(&self, ping: &Outgoing, now: Instant) {
+        let mut state = self.lock();
+        if !state.sealed {
+            // A ping is queued whatever waits before it: it is tiny, and a session that cannot take it is closed by the next packet.
+            state.outbox.force(ping.clone());
+            state.unconfirmed.push(1);
+            state.unconfirmed.ping(now);
+        }
+        drop(state);
+        self.waker.wake();
+    }
+
+    /// The mark of a WebSocket ping that goes out behind everything queued by now, if none is on its way.
+    pub(super) fn mark_ping(&self, now: Instant) -> Option<u64> {
+        let mut state = self.lock();
+        state.unconfirmed.mark().is_none().then(|| state.unconfirmed.ping(now))
+    }
+
+    /// The mark of the ping that is on its way.
+    pub(super) fn ping_mark(&self) -> Option<u64> {
+        self.lock().unconfirmed.mark()
+    }
+
+    /// The ping on its way was answered: what that proves.
+    pub(super) fn pong(&self, now: Instant) -> Vec<Receipt> {
+        let mut state = self.lock();
+        let Some((proved, round_trip)) = state.unconfirmed.answered(now) else { return Vec::new() };
+        state.latency.add(round_trip);
+        self.tracks.store(state.unconfirmed.has_any(), Ordering::Release);
+        proved
+    }
+
+    /// Takes everything for the answer of a poll.
+    pub(super) fn take_for_poll(&self, into: &mut VecDeque<Outgoing>) {
+        let mut state = self.lock();
+        state.outbox.take(usize::MAX, into);
+        state.unconfirmed.poll();
+    }
+
+    /// The client polls again: what that proves.
+    pub(super) fn polled(&self) -> Vec<Receipt> {
+        if !self.tracks.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let mut state = self.lock();
+        let proved = state.unconfirmed.polled();
+        self.tracks.store(state.unconfirmed.has_any(), Ordering::Release);
+        proved
+    }
+
+    /// What was sent and never proved to have arrived, at the end of the session.
+    pub(super) fn take_unconfirmed(&self) -> Vec<Receipt> {
+        self.lock().unconfirmed.take()
     }
 
     pub(super) fn take_outgoing(&self, packets: usize, into: &mut VecDeque<Outgoing>) {

@@ -53,8 +53,8 @@ pub(crate) enum Incoming<'a> {
     Binary(&'a [u8]),
     /// A ping; the pong carries the same bytes.
     Ping(&'a [u8]),
-    /// A pong.
-    Pong,
+    /// A pong, with the bytes of the ping that it answers.
+    Pong(&'a [u8]),
     /// The client closes.
     Close,
 }
@@ -129,7 +129,7 @@ impl FrameReader {
         unmask(payload, frame.header.mask.ok_or(FrameError::Protocol)?);
         let result = match frame.header.opcode {
             OpCode::Control(Control::Ping) => Some(each(Incoming::Ping(payload))),
-            OpCode::Control(Control::Pong) => Some(each(Incoming::Pong)),
+            OpCode::Control(Control::Pong) => Some(each(Incoming::Pong(payload))),
             OpCode::Control(_) => {
                 check_close(payload)?;
                 Some(each(Incoming::Close))
@@ -268,6 +268,11 @@ pub(crate) fn binary_header(payload_bytes: usize) -> Bytes {
 pub(crate) fn close_frame(code: Option<u16>) -> Bytes {
     let payload = code.map(u16::to_be_bytes);
     frame(OpCode::Control(Control::Close), payload.as_ref().map_or(&[], |code| code.as_slice()))
+}
+
+/// A ping; the peer's pong carries the same bytes.
+pub(crate) fn ping_frame(payload: &[u8]) -> Bytes {
+    frame(OpCode::Control(Control::Ping), payload)
 }
 
 /// The pong that answers a ping.

@@ -3,6 +3,8 @@
 //! A message to a thousand absent members is one write because of these: what somebody has not got is what lies past the cursor.
 //! Here is the record and the one way to change it; the rules are those of the features that move it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{ChangeRecord, Conversations, LOG, directory::MAX_MEMBERS, store::MEMBERS};
@@ -10,9 +12,11 @@ use crate::{
     clock::Timestamp,
     ids::{ConversationId, UserId},
     server::Refusal,
-    storage::{Batch, CommitError, Direction, Record, Table},
+    storage::{Batch, CommitError, Direction, Reader, Record, StorageError, Table},
 };
 
+/// Dates are taken before the store decides the order, so neighbours in the log may be this far out of order.
+const DATE_SLACK: Duration = Duration::from_mins(1);
 /// How often a change is tried again because another one was faster.
 const ATTEMPTS: usize = 16;
 
@@ -61,8 +65,40 @@ impl Conversations {
     /// # Errors
     ///
     /// When the store cannot be read.
+    #[cfg(test)]
     pub(crate) fn cursor(&self, user: &UserId, conversation: ConversationId) -> Result<CursorRecord, Refusal> {
         Ok(self.store.get(&CURSORS, &(conversation, user.clone()))?.unwrap_or_default())
+    }
+
+    /// How far `user` has come in each of these conversations, and where each ends.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub(crate) fn standing(
+        &self,
+        user: &UserId,
+        conversations: &[ConversationId],
+    ) -> Result<Vec<(ConversationId, CursorRecord, u64)>, Refusal> {
+        let reader = self.store.read()?;
+        let keys: Vec<_> = conversations.iter().map(|id| (*id, user.clone())).collect();
+        let cursors = reader.get_many(&CURSORS, &keys)?;
+        let both = conversations.iter().zip(cursors);
+        both.map(|(id, cursor)| Ok((*id, cursor.unwrap_or_default(), reader.head(&LOG, id)?))).collect()
+    }
+
+    /// Leaves everything up to `seq` to the history: it does not come by itself any more.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read or written.
+    pub(crate) async fn pass_over(&self, user: &UserId, id: ConversationId, seq: u64) -> Result<(), Refusal> {
+        let moved = self.move_cursor(user, id, |cursor| {
+            let before = cursor.delivered;
+            cursor.deliver(seq);
+            cursor.delivered > before
+        });
+        moved.await.map(|_| ())
     }
 
     /// How far every member with a row has come.
@@ -142,4 +178,23 @@ impl Conversations {
         }
         Err(CommitError::Conflict.into())
     }
+}
+
+/// The last number of which everything after it may be younger than `date`.
+///
+/// # Errors
+///
+/// When the store cannot be read.
+pub(crate) fn seq_before(reader: &Reader<'_>, id: ConversationId, date: Timestamp) -> Result<u64, StorageError> {
+    let date = date.before(DATE_SLACK);
+    let (mut older, mut younger) = (0, reader.head(&LOG, &id)? + 1);
+    while younger - older > 1 {
+        let middle = older + (younger - older) / 2;
+        let entry = reader.scan_log(&LOG, &id, middle - 1, 1)?;
+        match entry.first() {
+            Some((_, entry)) if entry.at <= date => older = middle,
+            Some(_) | None => younger = middle,
+        }
+    }
+    Ok(older)
 }

@@ -1,6 +1,7 @@
 //! Finding and making conversations, and who may use them.
 
 use std::{
+    collections::HashSet,
     hash::{BuildHasher, RandomState},
     sync::{
         Arc,
@@ -250,26 +251,45 @@ impl Conversations {
         conversations.into_iter().map(|id| Ok((id, reader.head(&LOG, &id)?))).collect()
     }
 
-    /// Puts a socket that is connecting into the rooms of its user.
+    /// Puts a socket that is connecting into the rooms of its user and of his conversations, except those that `hold_back` picks:
+    /// they have a backlog that has to come first. Returns them; each goes live by `go_live`.
     ///
     /// # Errors
     ///
     /// When the store cannot be read.
-    pub fn join_rooms(&self, socket: &Arc<Socket>, user: &UserId) -> Result<(), Refusal> {
+    pub fn join_rooms(
+        &self,
+        socket: &Arc<Socket>,
+        user: &UserId,
+        hold_back: impl Fn(&[ConversationId]) -> Result<HashSet<ConversationId>, Refusal>,
+    ) -> Result<HashSet<ConversationId>, Refusal> {
+        // Nothing of a log reaches the socket before it is known where its backlogs end.
+        socket.mute();
         // In the user's room first: from here on, membership changes move this socket like all the others.
         rooms::join_user(socket, user);
         let mut joined: Vec<ConversationId> = Vec::new();
-        loop {
+        let mut held = loop {
             let epoch = self.epoch(user).load(Ordering::SeqCst);
             let conversations = self.of_user(user)?;
             let left: Vec<_> = joined.iter().copied().filter(|id| !conversations.contains(id)).collect();
             rooms::leave_conversations(socket, &left);
             rooms::join_conversations(socket, &conversations);
+            // Read once the socket is in the room: what is not in the log by now comes live, or is noted as missed.
+            let held = hold_back(&conversations)?;
             // A change that was committed after the reading and carried out before the joining would be undone by it.
             if self.epoch(user).load(Ordering::SeqCst) == epoch {
-                return Ok(());
+                break held;
             }
             joined = conversations;
+        };
+        rooms::leave_conversations(socket, &held.iter().copied().collect::<Vec<_>>());
+        loop {
+            let missed: Vec<_> = socket.unmute().into_iter().map(ConversationId::from_bytes).collect();
+            if missed.is_empty() {
+                return Ok(held);
+            }
+            rooms::leave_conversations(socket, &missed);
+            held.extend(missed);
         }
     }
 

@@ -17,7 +17,8 @@ mod store;
 mod tests;
 
 pub(crate) use self::{
-    cursors::CursorRecord,
+    cursors::seq_before,
+    rooms::go_live,
     store::{Change, ChangeRecord, LOG},
 };
 pub use self::{

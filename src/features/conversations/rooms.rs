@@ -56,14 +56,18 @@ impl Rooms {
         }
     }
 
+    /// Sends a change of the conversation's log, which is the event as JSON, to everybody in it: who has got it is tracked.
+    pub fn emit_change<E: ServerEvent>(&self, conversation: ConversationId, seq: u64, json: &str) {
+        let room = conversation_room(conversation);
+        for namespace in &*self.namespaces {
+            let to = namespace.to(&room).tracked(*conversation.as_bytes(), seq);
+            self.names::<E>().for_each(|name| to.emit_raw(name, &[json], &[]));
+        }
+    }
+
     /// Sends an event to everybody in a conversation.
     pub fn emit_to_conversation<E: ServerEvent>(&self, conversation: ConversationId, event: &E) {
         self.emit(&conversation_room(conversation), event);
-    }
-
-    /// The same with an event that is written as JSON already.
-    pub fn emit_json_to_conversation<E: ServerEvent>(&self, conversation: ConversationId, json: &str) {
-        self.emit_json::<E>(&conversation_room(conversation), json);
     }
 
     /// Sends an event to all sockets of a user.
@@ -118,6 +122,11 @@ pub(super) fn join_user(socket: &Arc<Socket>, user: &UserId) {
 /// Puts one socket into the rooms of `conversations`.
 pub(super) fn join_conversations(socket: &Arc<Socket>, conversations: &[ConversationId]) {
     change_conversations(socket, conversations, Namespace::join);
+}
+
+/// Puts a socket into the room of a conversation whose backlog it has been told.
+pub(crate) fn go_live(socket: &Arc<Socket>, conversation: ConversationId) {
+    join_conversations(socket, &[conversation]);
 }
 
 /// Takes one socket out of the rooms of `conversations`.

@@ -12,6 +12,7 @@ pub mod events;
 mod expiry;
 mod listener;
 mod locate;
+mod replay;
 mod rest;
 mod rules;
 mod socket;
@@ -20,7 +21,6 @@ mod store;
 mod tests;
 mod view;
 
-pub(crate) use self::store::{MESSAGES, MessageRecord};
 pub use self::{
     config::Config,
     draft::Draft,
@@ -32,4 +32,8 @@ pub use self::{
     socket::routes as socket_routes,
     store::{Kind, Media},
     view::{Authors, MessageView},
+};
+pub(crate) use self::{
+    replay::{LoggedChange, Replayed},
+    store::{MESSAGES, MessageRecord},
 };

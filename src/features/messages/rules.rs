@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::{
     Authors, Config, Deleted, Draft, MESSAGES, MessageListener, MessageNew, MessageRecord, MessageView, Updated,
     draft::check_content,
+    replay::to_json,
     store::{CLIENT_IDS, ClientIdRecord, Deletion, EXPIRING, ExpiringRecord},
     view::Sender,
 };
@@ -105,7 +106,7 @@ impl Messages {
             message.seq = committed.seq(appended);
             let sent = Sent::new(&message, false)?;
             let event = MessageNew::json(sent.message.get(), sent.seq);
-            this.conversations.rooms().emit_json_to_conversation::<MessageNew>(conversation, &event);
+            this.conversations.rooms().emit_change::<MessageNew>(conversation, sent.seq, &event);
             this.listeners().for_each(|listener| listener.sent(&message));
             Ok::<_, serde_json::Error>(sent)
         });
@@ -252,7 +253,7 @@ impl Messages {
         Ok(found.map(|(id, record)| MessageView::by_author(id, record, &authors)).collect())
     }
 
-    fn authors<'a>(&self, records: impl Iterator<Item = &'a MessageRecord>) -> Result<Authors, Refusal> {
+    pub(super) fn authors<'a>(&self, records: impl Iterator<Item = &'a MessageRecord>) -> Result<Authors, Refusal> {
         self.users.profiles(records.map(|record| &record.sender))
     }
 
@@ -313,7 +314,9 @@ impl Messages {
         Ok(self.store.commit_then(batch, move |committed| {
             let change_seq = committed.seq(appended);
             let event = Updated { message: &message, message_id: id, edited_by: &user, change_seq };
-            conversations.rooms().emit_to_conversation(conversation, &event);
+            if let Some(json) = to_json(&event) {
+                conversations.rooms().emit_change::<Updated<'_>>(conversation, change_seq, &json);
+            }
             message
         }))
     }
@@ -336,8 +339,10 @@ impl Messages {
         let appended = batch.append(&LOG, &conversation, &ChangeRecord { change, at: now });
         let (this, user) = (self.clone(), user.clone());
         self.store.commit_then(batch, move |committed| {
-            let event = Deleted::new(id, conversation, &user, committed.seq(appended));
-            this.conversations.rooms().emit_to_conversation(conversation, &event);
+            let seq = committed.seq(appended);
+            if let Some(json) = to_json(&Deleted::new(id, conversation, &user, seq)) {
+                this.conversations.rooms().emit_change::<Deleted<'_>>(conversation, seq, &json);
+            }
             this.listeners().for_each(|listener| listener.deleted(conversation, id));
         })
     }

@@ -4,7 +4,6 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, HashSet, VecDeque},
     sync::Arc,
-    time::Duration,
 };
 
 use super::{
@@ -15,7 +14,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     features::{
-        conversations::{Change, ChangeRecord, Conversations, LOG},
+        conversations::{Change, ChangeRecord, Conversations, LOG, seq_before},
         messages::{MESSAGES, MessageRecord, MessageView},
         users::Users,
     },
@@ -28,8 +27,6 @@ use crate::{
 const CHUNK: usize = 16;
 /// Log entries looked at for one page, those passed over included; beyond, the page ends and another follows.
 const MAX_SCANNED: usize = 5000;
-/// Dates are taken before the store decides the order, so neighbours in the log may be this far out of order.
-const DATE_SLACK: Duration = Duration::from_mins(1);
 /// What a message costs on the wire beside its text.
 const MESSAGE_OVERHEAD_BYTES: usize = 700;
 
@@ -233,19 +230,4 @@ fn check_cursor(reader: &Reader<'_>, id: ConversationId, cursor: u64) -> Result<
         return Err(Refusal::invalid(&format!("cursors.{id}"), &expected).with("limit", head));
     }
     Ok(cursor)
-}
-
-/// The last number of which everything after it may be younger than `date`.
-fn seq_before(reader: &Reader<'_>, id: ConversationId, date: Timestamp) -> Result<u64, Refusal> {
-    let date = date.before(DATE_SLACK);
-    let (mut older, mut younger) = (0, reader.head(&LOG, &id)? + 1);
-    while younger - older > 1 {
-        let middle = older + (younger - older) / 2;
-        let entry = reader.scan_log(&LOG, &id, middle - 1, 1)?;
-        match entry.first() {
-            Some((_, entry)) if entry.at <= date => older = middle,
-            Some(_) | None => younger = middle,
-        }
-    }
-    Ok(older)
 }

@@ -35,6 +35,8 @@ pub enum Output {
     SwitchToCandidate,
     /// The upgrade failed; the session stays on polling.
     CloseCandidate,
+    /// The client has answered the ping that was on its way: it has handled everything sent before it.
+    Answered,
     /// The session is over.
     Close(CloseReason),
 }
@@ -154,6 +156,7 @@ impl Session {
             (Packet::Pong(_), Version::V4) => {
                 if matches!(self.heartbeat, Heartbeat::Due(_)) {
                     self.restart_heartbeat(now);
+                    self.output.push_back(Output::Answered);
                 }
             }
             (Packet::Ping(data), Version::V3) => {
@@ -202,6 +205,15 @@ impl Session {
         if matches!(self.phase, Phase::Candidate(_) | Phase::Probed(_)) {
             self.phase = Phase::Polling;
             self.output.push_back(Output::CloseCandidate);
+        }
+    }
+
+    /// Sends a ping before it is due, unless one is on its way already. Clients answer any ping, and the next regular one counts from
+    /// the answer. Version 3 has no ping of the server's.
+    pub fn ping_now(&mut self, now: Instant) {
+        if !self.closed && self.version == Version::V4 && matches!(self.heartbeat, Heartbeat::Quiet(_)) {
+            self.heartbeat = Heartbeat::Due(later(now, self.timing.ping_timeout));
+            self.output.push_back(Output::Send(Packet::Ping(Cow::Borrowed(""))));
         }
     }
 
@@ -292,6 +304,21 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "a state machine without I/O takes any instant")]
     fn start() -> Instant {
         Instant::now()
+    }
+
+    #[test]
+    fn an_early_ping_is_answered_like_any_other_and_only_one_is_on_its_way() {
+        let now = start();
+        let mut session = Session::new(Version::V4, TransportKind::WebSocket, TIMING, now);
+        session.ping_now(now);
+        session.ping_now(now);
+        assert_eq!(outputs(&mut session), [ping()]);
+        let later = now + Duration::from_secs(1);
+        session.handle_packet(Packet::Pong("".into()), later).expect("open");
+        assert_eq!(outputs(&mut session), [Output::Answered]);
+        assert_eq!(session.deadline(), later + TIMING.ping_interval);
+        session.handle_packet(Packet::Pong("".into()), later).expect("open");
+        assert_eq!(outputs(&mut session), [], "nobody asked");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{Phase, Post, SessionTask, Transport, outbound::discard};
 use crate::{
     clock,
-    protocol::engineio::{CloseReason, Packet, payload},
+    protocol::engineio::{CloseReason, Packet, Version, payload},
     transport::{
         Connection,
         channel::{Channel, Continue, ReadEnd},
@@ -46,7 +46,13 @@ impl<C: Connection> SessionTask<C> {
 
     fn handle_get(&mut self, answer: oneshot::Sender<Answer>) {
         match &mut self.transport {
-            Transport::Polling(waiting @ None) => *waiting = Some(answer),
+            Transport::Polling(waiting @ None) => {
+                *waiting = Some(answer);
+                let proved = self.session.polled();
+                if !proved.is_empty() {
+                    self.connection.handle_confirmed(&proved);
+                }
+            }
             Transport::Polling(Some(_)) => {
                 answer.send(Answer::Refused).ok();
                 self.close(CloseReason::Overlap);
@@ -180,7 +186,14 @@ impl<C: Connection> SessionTask<C> {
                 pongs.push(pong_frame(data));
                 return;
             }
-            Incoming::Pong => return,
+            Incoming::Pong(data) => {
+                // Version 3 has no ping of the server's, so a frame's stands in for it. Version 4 proves by its own.
+                let mark = self.session.ping_mark().map(u64::to_be_bytes);
+                if version == Version::V3 && mark.is_some_and(|mark| mark == *data) {
+                    self.handle_proof();
+                }
+                return;
+            }
             Incoming::Close => return self.close(CloseReason::ClientClose),
         };
         match packet {
@@ -200,7 +213,7 @@ impl<C: Connection> SessionTask<C> {
                     Ok(packet) => engine.handle_candidate_packet(&packet),
                     Err(_) => engine.handle_candidate_lost(),
                 },
-                Incoming::Ping(_) | Incoming::Pong => return Continue::Yes,
+                Incoming::Ping(_) | Incoming::Pong(_) => return Continue::Yes,
                 Incoming::Binary(_) | Incoming::Close => engine.handle_candidate_lost(),
             }
             Continue::Pause
@@ -245,7 +258,8 @@ impl<C: Connection> SessionTask<C> {
         match self.phase {
             Phase::Open => {
                 let engine = Instant::from_std(self.engine.deadline());
-                self.connection.deadline().map_or(engine, |connection| connection.min(engine))
+                let proof = self.proof_due.map_or(engine, |due| due.min(engine));
+                self.connection.deadline().map_or(proof, |connection| connection.min(proof))
             }
             Phase::Closing(_, due) | Phase::Lingering(due) => due,
             Phase::Done => self.timer.deadline(),

@@ -26,7 +26,10 @@ use super::{
     session::{Answer, Session},
     websocket::FrameError,
 };
-use crate::protocol::engineio::{self, CloseReason};
+use crate::{
+    clock,
+    protocol::engineio::{self, CloseReason},
+};
 
 /// Messages handled before the task lets others run: a flood from one client must not starve the rest, and receivers get to
 /// write what a sender has queued for them.
@@ -44,6 +47,12 @@ pub(super) struct SessionTask<C: Connection> {
     /// How the client broke the WebSocket protocol; its close code tells.
     frame_error: Option<FrameError>,
     base64_only: bool,
+    /// When proof of arrival was last asked for.
+    proof_asked: Instant,
+    /// When it has to be asked for again.
+    proof_due: Option<Instant>,
+    /// Version 3 over WebSocket: a ping frame goes out behind what is queued.
+    wants_frame_ping: bool,
     timer: Pin<Box<Sleep>>,
     phase: Phase,
 }
@@ -90,6 +99,9 @@ impl<C: Connection> SessionTask<C> {
             post: None,
             frame_error: None,
             base64_only,
+            proof_asked: clock::now(),
+            proof_due: None,
+            wants_frame_ping: false,
             timer,
             phase: Phase::Open,
         }
@@ -108,6 +120,7 @@ impl<C: Connection> SessionTask<C> {
         }
         self.drain_engine();
         self.check_close();
+        self.ask_for_proof();
         progress | self.poll_write(cx)
     }
 }
@@ -137,6 +150,7 @@ impl<C: Connection> Drop for SessionTask<C> {
     fn drop(&mut self) {
         if self.phase == Phase::Open {
             self.session.seal(false);
+            self.connection.handle_unconfirmed(&self.session.take_unconfirmed());
             self.connection.handle_close(CloseReason::TransportError);
         }
         self.registry.remove(self.session.sid());

@@ -16,8 +16,9 @@ use crate::{
         Connection,
         channel::{Channel, PACKETS_PER_WRITE},
         outbox::Outgoing,
+        proof::PROOF_INTERVAL,
         session::Answer,
-        websocket::{FrameError, close_frame},
+        websocket::{FrameError, close_frame, ping_frame},
     },
 };
 
@@ -32,7 +33,11 @@ impl<C: Connection> SessionTask<C> {
     pub(super) fn drain_engine(&mut self) {
         while let Some(output) = self.engine.poll_output() {
             match output {
+                Output::Send(packet @ Packet::Ping(_)) => {
+                    self.session.send_ping(&Outgoing::from_packet(&packet), clock::now());
+                }
                 Output::Send(packet) => self.session.send(&[Outgoing::from_packet(&packet)]),
+                Output::Answered => self.handle_proof(),
                 Output::SendToCandidate(packet) => {
                     if let Some(channel) = &mut self.candidate {
                         channel.queue(Version::V4, std::iter::once(Outgoing::from_packet(&packet)));
@@ -42,6 +47,37 @@ impl<C: Connection> SessionTask<C> {
                 Output::CloseCandidate => self.drop_candidate(),
                 Output::Close(reason) => self.begin_close(reason),
             }
+        }
+    }
+
+    /// The ping on its way was answered.
+    pub(super) fn handle_proof(&mut self) {
+        let proved = self.session.pong(clock::now());
+        if !proved.is_empty() {
+            self.connection.handle_confirmed(&proved);
+        }
+    }
+
+    /// Asks for proof of what was sent: at once when that is urgent, else together with what is written next, once in a while. Over
+    /// polling the next poll is the proof.
+    pub(super) fn ask_for_proof(&mut self) {
+        self.proof_due = None;
+        if self.phase != Phase::Open || !matches!(self.transport, Transport::WebSocket(_)) {
+            return;
+        }
+        let Some(urgent) = self.session.needs_proof() else { return };
+        let (now, due) = (clock::now(), self.proof_asked + PROOF_INTERVAL);
+        if !urgent && now < due {
+            self.proof_due = Some(due);
+            return;
+        }
+        self.proof_asked = now;
+        match self.engine.version() {
+            Version::V4 => {
+                self.engine.ping_now(now.into_std());
+                self.drain_engine();
+            }
+            Version::V3 => self.wants_frame_ping = true,
         }
     }
 
@@ -80,6 +116,7 @@ impl<C: Connection> SessionTask<C> {
         if self.phase != Phase::Open {
             return;
         }
+        self.connection.handle_unconfirmed(&self.session.take_unconfirmed());
         self.connection.handle_close(reason);
         self.drop_candidate();
         let graceful = is_graceful(reason);
@@ -124,7 +161,7 @@ impl<C: Connection> SessionTask<C> {
             return true;
         }
         let mut queued = VecDeque::new();
-        self.session.take_outgoing(usize::MAX, &mut queued);
+        self.session.take_for_poll(&mut queued);
         let mut packets: Vec<Packet<'_>> = queued.iter().map(as_packet).collect();
         match self.phase {
             Phase::Open if packets.is_empty() && self.engine.releases_polls() => packets.push(Packet::Noop),
@@ -171,6 +208,13 @@ impl<C: Connection> SessionTask<C> {
             let mut packets = VecDeque::new();
             self.session.take_outgoing(PACKETS_PER_WRITE, &mut packets);
             if packets.is_empty() {
+                // Behind everything that was queued, so that its pong proves all of it.
+                if std::mem::take(&mut self.wants_frame_ping)
+                    && let Some(mark) = self.session.mark_ping(clock::now())
+                {
+                    channel.queue_frame(ping_frame(&mark.to_be_bytes()));
+                    written = channel.poll_write(cx);
+                }
                 break;
             }
             progress = true;

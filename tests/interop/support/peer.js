@@ -27,6 +27,12 @@ export const COMBINATIONS = GENERATIONS.flatMap((generation) =>
 const EVENTS = [
     'session:ready', 'message:new', 'message:updated', 'message:deleted', 'conversation:joined', 'conversation:left',
     'conversation:updated', 'missed-messages', 'request-failed', 'server:restarting',
+    'message:read', 'message:delivered', 'queue:truncated', 'queued-messages',
+    'reaction:updated', 'message:pinned', 'message:unpinned', 'message:locked', 'message:unlocked', 'lock-failed',
+    'user:typing', 'typing', 'typing-stopped', 'user-status', 'user-online', 'user-offline', 'metrics',
+    'notification:new', 'notification:read', 'notification:read-confirmed', 'notification:all-read',
+    'notifications:all-read-confirmed', 'notification:deleted', 'notification:deleted-confirmed', 'notifications:count',
+    'rate-limit-exceeded', 'auth:expiring', 'auth:expired',
     'auth', 'message-back', 'emit-with-ack', 'said', 'disconnect',
 ];
 const CHANGES = ['message:new', 'message:updated', 'message:deleted'];

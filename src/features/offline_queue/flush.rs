@@ -1,0 +1,193 @@
+//! One socket gets what its user has missed.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::{
+    OfflineQueue,
+    backlog::{Backlog, Page},
+    events::{QueueTruncated, QueuedMessages},
+    positions::Position,
+};
+use crate::{
+    features::{
+        conversations::{LOG, go_live},
+        messages::{LoggedChange, MessageNew, Replayed},
+    },
+    ids::{ConversationId, UserId},
+    server::{Refusal, ServerEvent, Socket},
+    storage::{Batch, CommitError},
+};
+
+/// Changes of one page. The next one waits for the proof that this one has arrived, so that no more than this comes again when the
+/// connection breaks, and live traffic of other conversations gets its turn.
+const PAGE: usize = 100;
+/// What may be told in one go where a conversation goes live. More is another page.
+const MAX_REST: usize = 16;
+
+/// What became of a conversation whose backlog was told.
+enum Settled {
+    /// The socket is in its room: everything after what it was told comes live.
+    Live,
+    /// Something more had come by then.
+    Behind,
+    /// The user is no member any more, or the socket has gone.
+    Gone,
+}
+
+/// The flush of one socket.
+pub(super) struct Flush {
+    queue: OfflineQueue,
+    socket: Arc<Socket>,
+    user: UserId,
+}
+
+impl Flush {
+    pub(super) fn new(queue: OfflineQueue, socket: Arc<Socket>, user: UserId) -> Self {
+        Self { queue, socket, user }
+    }
+
+    /// Tells everything from `starts` on. When the store fails the socket is closed, since it is in no room of these
+    /// conversations and would wait for ever; the client comes back.
+    pub(super) async fn run(self, starts: &[(ConversationId, Position)]) {
+        let proved = Arc::new(Notify::new());
+        self.queue.shared.flushing.insert(self.socket.id().clone(), Arc::clone(&proved));
+        let result = self.tell_all(starts, &proved).await;
+        self.queue.shared.flushing.remove(self.socket.id());
+        if let Err(error) = result {
+            tracing::error!(%error, "what a user has missed could not be told; the connection is closed");
+            self.socket.close_session();
+        }
+    }
+
+    async fn tell_all(&self, starts: &[(ConversationId, Position)], proved: &Notify) -> Result<(), Refusal> {
+        let mut backlog = self.open(starts).await?;
+        while !backlog.is_empty() && self.socket.is_connected() {
+            let (read, page) = read_page(backlog).await?;
+            backlog = read;
+            let told = self.tell(&backlog, &page)?;
+            for id in page.ended {
+                match self.settle(&backlog, id).await? {
+                    Settled::Live | Settled::Gone => backlog.close(id),
+                    Settled::Behind => {}
+                }
+            }
+            if told && !backlog.is_empty() && self.socket.is_connected() {
+                self.socket.session().ask_for_proof();
+                proved.notified().await;
+            }
+        }
+        self.socket.session().ask_for_proof();
+        Ok(())
+    }
+
+    /// Opens the backlog and tells the client, and the store, of what is left to the history.
+    async fn open(&self, starts: &[(ConversationId, Position)]) -> Result<Backlog, Refusal> {
+        let shared = &self.queue.shared;
+        let (store, config, starts) = (shared.store.clone(), shared.config.clone(), starts.to_vec());
+        let backlog = blocking(move || Backlog::open(&store, &config, starts)).await??;
+        if backlog.dropped() > 0 {
+            for (id, cursor) in backlog.cursors() {
+                shared.conversations.pass_over(&self.user, id, cursor).await?;
+            }
+            self.socket.emit(&QueueTruncated { dropped: backlog.dropped() });
+        }
+        Ok(backlog)
+    }
+
+    /// Tells one page. False when there was nothing to tell.
+    fn tell(&self, backlog: &Backlog, page: &Page) -> Result<bool, Refusal> {
+        let replayed = self.queue.shared.messages.replay(&page.changes)?;
+        let mut messages = Vec::new();
+        let mut told = false;
+        for (change, event) in page.changes.iter().zip(replayed) {
+            // Somebody who was removed a moment ago gets no more.
+            let Some(event) = event.filter(|_| self.may_see(change.conversation)) else { continue };
+            // The user's own changes are no news to him.
+            if event.by == self.user {
+                continue;
+            }
+            told = true;
+            let is_message = event.name == MessageNew::NAME;
+            let json = self.tell_one(backlog, change, event);
+            messages.extend(is_message.then_some(json));
+        }
+        if !messages.is_empty() && self.queue.shared.conversations.rooms().sends_twins() {
+            let messages: Vec<&str> = messages.iter().map(String::as_str).collect();
+            self.socket.emit(&QueuedMessages { count: messages.len(), messages: &messages });
+        }
+        Ok(told)
+    }
+
+    /// Tells one change and gives its payload back.
+    fn tell_one(&self, backlog: &Backlog, change: &LoggedChange, event: Replayed) -> String {
+        let (id, seq) = (change.conversation, change.seq);
+        let again = backlog.was_sent(id, seq) || self.queue.shared.is_doubtful(change.entry.at);
+        let json = if again { redelivered(&event.json) } else { event.json };
+        self.socket.emit_tracked(event.name, &[&json], *id.as_bytes(), seq);
+        json
+    }
+
+    /// Tells what has come since the page was read and puts the socket into the conversation's room, at a point where everything
+    /// before has been told and everything after will find the socket there.
+    async fn settle(&self, backlog: &Backlog, id: ConversationId) -> Result<Settled, Refusal> {
+        let Some(cursor) = backlog.cursor(id) else { return Ok(Settled::Gone) };
+        let mut batch = Batch::new();
+        let end = batch.observe(&LOG, &id);
+        let (queue, socket, user) = (self.queue.clone(), Arc::clone(&self.socket), self.user.clone());
+        let settled = queue.shared.store.clone().commit_then(batch, move |committed| {
+            Self { queue, socket, user }.settle_at(id, cursor, committed.seq(end))
+        });
+        settled.await.map_err(|error: CommitError| Refusal::from(error))?
+    }
+
+    /// Called in commit order, where `end` is exactly what has been told to those in the room.
+    fn settle_at(&self, id: ConversationId, cursor: u64, end: u64) -> Result<Settled, Refusal> {
+        if !self.socket.is_connected() || !self.may_see(id) {
+            return Ok(Settled::Gone);
+        }
+        let mut rest = self.queue.shared.store.scan_log(&LOG, &id, cursor, MAX_REST + 1)?;
+        // The log may go on beyond what has been told by now; that comes live.
+        rest.retain(|(seq, _)| *seq <= end);
+        if rest.len() > MAX_REST {
+            return Ok(Settled::Behind);
+        }
+        let changes: Vec<LoggedChange> =
+            rest.into_iter().map(|(seq, entry)| LoggedChange { conversation: id, seq, entry }).collect();
+        for (change, event) in changes.iter().zip(self.queue.shared.messages.replay(&changes)?) {
+            if let Some(event) = event.filter(|event| event.by != self.user) {
+                self.socket.emit_tracked(event.name, &[&event.json], *id.as_bytes(), change.seq);
+            }
+        }
+        // The user's own changes were passed over: the cursor has to get past them all the same.
+        self.socket.track(*id.as_bytes(), end);
+        go_live(&self.socket, id);
+        Ok(Settled::Live)
+    }
+
+    fn may_see(&self, id: ConversationId) -> bool {
+        self.queue.shared.conversations.access(&self.user, id).is_ok()
+    }
+}
+
+/// Reads the next page where blocking is allowed.
+async fn read_page(mut backlog: Backlog) -> Result<(Backlog, Page), Refusal> {
+    let (backlog, page) = blocking(move || {
+        let page = backlog.page(PAGE);
+        (backlog, page)
+    })
+    .await?;
+    Ok((backlog, page?))
+}
+
+async fn blocking<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    let failed = |_| Refusal::new(crate::codes::ErrorCode::Internal, "the server failed to read the offline queue");
+    tokio::task::spawn_blocking(read).await.map_err(failed)
+}
+
+/// The payload of something that may have been delivered before.
+fn redelivered(json: &str) -> String {
+    let open = json.strip_suffix('}').unwrap_or(json);
+    format!(r#"{open},"redelivered":true}}"#)
+}

@@ -1,0 +1,268 @@
+//! The queue as the rest of the server sees it: sockets come and go, arrivals are proved.
+
+use std::{collections::HashSet, sync::Arc};
+
+use dashmap::DashMap;
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Config, Confirm,
+    flush::Flush,
+    positions::{Position, Positions},
+};
+use crate::{
+    clock::Timestamp,
+    features::{
+        auth::{SignedIn, SocketListener},
+        conversations::Conversations,
+        messages::Messages,
+        receipts::Receipts,
+    },
+    ids::{ConversationId, Sid, SocketId, UserId},
+    server::{Refusal, Socket},
+    storage::{Batch, CommitError, Record, Store, Table},
+};
+
+/// One row while the server is not running: it says that all cursors were written at the last stop.
+const CLEAN_STOPS: Table<u64, CleanStop> = Table::new("clean_stops");
+const CLEAN_STOP: u64 = 1;
+
+/// All cursors were written, version 1.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct CleanStop {
+    at: Timestamp,
+}
+
+impl Record for CleanStop {
+    const VERSION: u8 = 1;
+}
+
+/// Where the cursors of a session stood when its first chat socket connected.
+type Starts = Arc<Vec<(ConversationId, Position)>>;
+
+/// The offline queue. Cloning shares it.
+#[derive(Clone)]
+pub struct OfflineQueue {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) config: Config,
+    confirm: Confirm,
+    pub(super) conversations: Arc<Conversations>,
+    pub(super) messages: Arc<Messages>,
+    pub(super) receipts: Arc<Receipts>,
+    pub(super) positions: Positions,
+    /// Everything before this moment may have been delivered although no cursor says so: the last stop was a crash.
+    doubtful_before: Option<Timestamp>,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    /// Conversations that are held back from sockets which have just connected, until their flush begins.
+    held: DashMap<SocketId, HashSet<ConversationId>>,
+    /// Flushes that wait for a proof of arrival.
+    pub(super) flushing: DashMap<SocketId, Arc<Notify>>,
+    /// A second namespace of the same session gets the same backlog as the first: which of them the app listens on is not known.
+    starts: DashMap<Sid, Starts>,
+}
+
+/// What goes on in the background on behalf of sockets, and what ends it.
+#[derive(Clone, Default)]
+pub struct Background {
+    /// Where tasks are counted.
+    pub tracker: TaskTracker,
+    /// Told when the server stops.
+    pub stop: CancellationToken,
+}
+
+impl OfflineQueue {
+    /// A queue over the logs in `store`. Finds out whether the last stop was in order.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        (config, confirm): (Config, Confirm),
+        conversations: Arc<Conversations>,
+        messages: Arc<Messages>,
+        receipts: Arc<Receipts>,
+        background: Background,
+    ) -> Self {
+        // Without knowing, everything counts as doubtful: a repeat that says so harms nobody.
+        let clean = store.contains(&CLEAN_STOPS, &CLEAN_STOP).unwrap_or(false);
+        let shared = Shared {
+            store,
+            config,
+            confirm,
+            conversations,
+            messages,
+            receipts,
+            positions: Positions::default(),
+            doubtful_before: (!clean).then(Timestamp::now),
+            tracker: background.tracker,
+            stop: background.stop,
+            held: DashMap::new(),
+            flushing: DashMap::new(),
+            starts: DashMap::new(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Puts a socket that is connecting into its rooms, except for the conversations that have a backlog: those follow when it
+    /// has been told.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub fn join(&self, socket: &Arc<Socket>, user: &UserId) -> Result<(), Refusal> {
+        let sid = socket.session().sid();
+        let starts = self.shared.starts.get(sid).map(|starts| Arc::clone(&starts));
+        let held = self.shared.conversations.join_rooms(socket, user, |conversations| {
+            let mut behind = HashSet::new();
+            for (id, cursor, head) in self.shared.conversations.standing(user, conversations)? {
+                let position =
+                    self.shared.position(user, id, Position { delivered: cursor.delivered, sent: cursor.sent });
+                let again = starts.as_ref().is_some_and(|starts| starts.iter().any(|(start, _)| *start == id));
+                if position.delivered < head || again {
+                    behind.insert(id);
+                }
+            }
+            Ok(behind)
+        })?;
+        if !held.is_empty() {
+            self.shared.held.insert(socket.id().clone(), held);
+        }
+        Ok(())
+    }
+
+    /// The client has these changes: `conversation` and number, in order.
+    pub fn confirmed(&self, socket: &Arc<Socket>, user: &UserId, receipts: &[([u8; 12], u64)]) {
+        if self.shared.confirm == Confirm::Transport {
+            for (key, seq) in receipts {
+                let to = Position { delivered: *seq, sent: *seq };
+                self.shared.positions.advance(user, ConversationId::from_bytes(*key), to);
+            }
+        }
+        if let Some(waiting) = self.shared.flushing.get(socket.id()) {
+            waiting.notify_one();
+        }
+    }
+
+    /// These changes were on their way when the session ended: whether the client has them is not known.
+    pub fn unconfirmed(&self, user: &UserId, receipts: &[([u8; 12], u64)]) {
+        for (key, seq) in receipts {
+            let to = Position { delivered: 0, sent: *seq };
+            self.shared.positions.advance(user, ConversationId::from_bytes(*key), to);
+        }
+    }
+
+    /// Writes cursors behind until `stop`.
+    pub async fn run(&self, stop: CancellationToken) {
+        if let Err(error) = self.forget_clean_stop().await {
+            tracing::warn!(%error, "the mark of the last stop could not be removed");
+        }
+        self.shared.positions.run(&self.shared.receipts, stop).await;
+    }
+
+    /// Writes all cursors, at the very end.
+    pub async fn stop(&self) {
+        self.shared.positions.write(&self.shared.receipts).await;
+        if !self.shared.positions.is_empty() {
+            return;
+        }
+        let mut batch = Batch::new();
+        batch.put(&CLEAN_STOPS, &CLEAN_STOP, &CleanStop { at: Timestamp::now() });
+        if let Err(error) = self.shared.store.commit(batch).await {
+            tracing::warn!(%error, "what was delivered last may come again after the next start");
+        }
+    }
+
+    async fn forget_clean_stop(&self) -> Result<(), CommitError> {
+        let mut batch = Batch::new();
+        batch.delete(&CLEAN_STOPS, &CLEAN_STOP);
+        self.shared.store.commit(batch).await.map(|_| ())
+    }
+
+    /// Begins to tell a socket what was held back from it.
+    fn flush(&self, socket: &Arc<Socket>, user: &UserId, held: HashSet<ConversationId>) {
+        let sid = socket.session().sid().clone();
+        // Looked at before the cursors are read: a session that has gone by now has left its word on them.
+        let others = self.shared.conversations.rooms().sockets_of(user);
+        let elsewhere = others.iter().any(|other| *other.session().sid() != sid);
+        let positions = |ids: Vec<ConversationId>| self.shared.positions_of(user, ids, elsewhere);
+        let starts = match self.shared.starts.entry(sid) {
+            dashmap::Entry::Occupied(known) => {
+                // What came live meanwhile begins where the store says.
+                let mut starts: Vec<_> = known.get().iter().filter(|(id, _)| held.contains(id)).copied().collect();
+                let missing = held.iter().filter(|id| !starts.iter().any(|(known, _)| known == *id));
+                starts.extend(positions(missing.copied().collect()));
+                Arc::new(starts)
+            }
+            dashmap::Entry::Vacant(free) => {
+                let starts = Arc::new(positions(held.into_iter().collect()));
+                free.insert(Arc::clone(&starts));
+                starts
+            }
+        };
+        let flush = Flush::new(self.clone(), Arc::clone(socket), user.clone());
+        let stop = self.shared.stop.clone();
+        self.shared.tracker.spawn(async move {
+            tokio::select! {
+                () = flush.run(&starts) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+}
+
+impl Shared {
+    /// How far a member has come, by the store and by what is on its way to it.
+    fn position(&self, user: &UserId, conversation: ConversationId, stored: Position) -> Position {
+        stored.max(self.positions.of(user, conversation))
+    }
+
+    /// The same for many conversations. With `elsewhere`, another session of the user is open: whatever there is may have been on its
+    /// way to that one.
+    pub(super) fn positions_of(
+        &self,
+        user: &UserId,
+        ids: Vec<ConversationId>,
+        elsewhere: bool,
+    ) -> Vec<(ConversationId, Position)> {
+        match self.conversations.standing(user, &ids) {
+            Ok(standing) => standing
+                .into_iter()
+                .map(|(id, cursor, head)| {
+                    let sent = if elsewhere { head } else { cursor.sent };
+                    let stored = Position { delivered: cursor.delivered, sent };
+                    (id, self.position(user, id, stored))
+                })
+                .collect(),
+            Err(error) => {
+                // The whole conversation, then; the age of the queue bounds it.
+                tracing::error!(%error, "delivery cursors could not be read");
+                ids.into_iter().map(|id| (id, Position::default())).collect()
+            }
+        }
+    }
+
+    /// Whether a change of that date may have been delivered before the crash without anybody knowing.
+    pub(super) fn is_doubtful(&self, at: Timestamp) -> bool {
+        self.doubtful_before.is_some_and(|crash| at < crash)
+    }
+}
+
+impl SocketListener for OfflineQueue {
+    fn connected(&self, socket: &Arc<Socket>, user: &SignedIn) {
+        if let Some((_, held)) = self.shared.held.remove(socket.id()) {
+            self.flush(socket, &user.user, held);
+        }
+    }
+
+    fn disconnected(&self, socket: &Arc<Socket>, _: &SignedIn, _: &str) {
+        self.shared.held.remove(socket.id());
+        self.shared.starts.remove(socket.session().sid());
+        if let Some(waiting) = self.shared.flushing.get(socket.id()) {
+            waiting.notify_one();
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The rules of the offline queue that need no socket; what a client sees is in `tests/interop` and `tests/integration`.
+
+use std::time::Duration;
+
+use super::{Config, backlog::Backlog, positions::Position};
+use crate::{
+    features::{
+        Features,
+        receipts::UpTo,
+        testing::{features, features_with, id},
+    },
+    ids::ConversationId,
+};
+
+fn backlog(features: &Features, config: &Config, user: &str) -> Backlog {
+    let conversations = features.conversations.of_user(&id(user)).expect("readable");
+    let starts = features.queue.shared.positions_of(&id(user), conversations, false);
+    Backlog::open(&features.queue.shared.store, config, starts).expect("readable")
+}
+
+fn texts(features: &Features, backlog: &mut Backlog, limit: usize) -> Vec<String> {
+    let page = backlog.page(limit).expect("readable");
+    let replayed = features.messages.replay(&page.changes).expect("readable");
+    let text = |json: &str| {
+        let value: serde_json::Value = serde_json::from_str(json).expect("an object");
+        value["content"].as_str().unwrap_or("deleted").to_owned()
+    };
+    replayed.into_iter().flatten().map(|event| text(&event.json)).collect()
+}
+
+async fn send_spaced(features: &Features, from: &str, to: ConversationId, text: &str) -> u64 {
+    tokio::time::advance(Duration::from_secs(1)).await;
+    features.send(from, to, text).await.expect("stored").seq
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_comes_oldest_first_over_all_conversations() {
+    let features = features();
+    let (one, two) = (features.direct("ann", "bob").await, features.direct("cat", "bob").await);
+    send_spaced(&features, "ann", one, "1").await;
+    send_spaced(&features, "cat", two, "2").await;
+    send_spaced(&features, "ann", one, "3").await;
+    send_spaced(&features, "cat", two, "4").await;
+    let mut backlog = backlog(&features, &Config::default(), "bob");
+    assert_eq!(texts(&features, &mut backlog, 3), ["1", "2", "3"]);
+    assert_eq!(texts(&features, &mut backlog, 3), ["4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_confirmed_does_not_wait_any_more() {
+    let features = features();
+    let one = features.direct("ann", "bob").await;
+    send_spaced(&features, "ann", one, "1").await;
+    let second = send_spaced(&features, "ann", one, "2").await;
+    send_spaced(&features, "ann", one, "3").await;
+    features.receipts.delivered(&id("bob"), &UpTo::Seq(one, second)).await.expect("a member");
+    assert_eq!(features.queue.size(&id("bob")).expect("readable").size, 1);
+    // A proof that is not written yet counts as well.
+    features.queue.shared.positions.advance(&id("bob"), one, Position { delivered: 3, sent: 3 });
+    assert_eq!(features.queue.size(&id("bob")).expect("readable").size, 0);
+    features.queue.stop().await;
+    assert_eq!(features.conversations.cursor(&id("bob"), one).expect("readable").delivered, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_message_waits_as_a_deletion_without_its_text() {
+    let features = features();
+    let one = features.direct("ann", "bob").await;
+    let sent = features.send("ann", one, "secret").await.expect("stored");
+    features.messages.delete(&id("ann"), sent.id).await.expect("its sender");
+    let mut backlog = backlog(&features, &Config::default(), "bob");
+    let page = backlog.page(10).expect("readable");
+    let told: Vec<_> = features.messages.replay(&page.changes).expect("readable").into_iter().flatten().collect();
+    assert!(told.iter().all(|event| event.name == "message:deleted" && !event.json.contains("secret")));
+    assert!(!told.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_oldest_of_too_much_are_left_to_the_history_and_counted() {
+    let features = features();
+    let (one, two) = (features.direct("ann", "bob").await, features.direct("cat", "bob").await);
+    for n in 0..4 {
+        send_spaced(&features, "ann", one, &format!("a{n}")).await;
+        send_spaced(&features, "cat", two, &format!("c{n}")).await;
+    }
+    let config = Config { max_per_user: 3, ..Config::default() };
+    let mut backlog = backlog(&features, &config, "bob");
+    assert_eq!(backlog.dropped(), 5);
+    assert_eq!(texts(&features, &mut backlog, 10), ["c2", "a3", "c3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_is_left_to_the_history() {
+    let features = features();
+    let one = features.direct("ann", "bob").await;
+    send_spaced(&features, "ann", one, "old").await;
+    tokio::time::advance(Duration::from_hours(25)).await;
+    send_spaced(&features, "ann", one, "new").await;
+    let config = Config { expiry_s: 24 * 3600, ..Config::default() };
+    let mut backlog = backlog(&features, &config, "bob");
+    assert_eq!(backlog.dropped(), 1);
+    assert_eq!(texts(&features, &mut backlog, 10), ["new"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ones_own_messages_do_not_wait() {
+    let features = features();
+    let one = features.direct("ann", "bob").await;
+    send_spaced(&features, "bob", one, "mine").await;
+    assert_eq!(features.queue.size(&id("bob")).expect("readable").size, 0);
+    assert_eq!(features.queue.size(&id("ann")).expect("readable").size, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn purging_says_how_much_and_a_trial_changes_nothing() {
+    let features = features();
+    let one = features.direct("ann", "bob").await;
+    send_spaced(&features, "ann", one, "old").await;
+    tokio::time::advance(Duration::from_hours(2)).await;
+    send_spaced(&features, "ann", one, "new").await;
+    let hour = Some(Duration::from_hours(1));
+    assert_eq!(features.queue.purge(&id("bob"), hour, true).await.expect("readable"), 1);
+    assert_eq!(features.queue.size(&id("bob")).expect("readable").size, 2);
+    assert_eq!(features.queue.purge(&id("bob"), hour, false).await.expect("readable"), 1);
+    assert_eq!(features.queue.show(&id("bob"), 10).expect("readable").len(), 1);
+    assert_eq!(features.queue.purge(&id("bob"), None, false).await.expect("readable"), 1);
+    assert_eq!(features.queue.size(&id("bob")).expect("readable").size, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_is_doubtful_after_a_stop_that_left_no_mark() {
+    let features = features_with(super::super::Config::default());
+    let long_ago = crate::clock::Timestamp::from_millis(0);
+    assert!(features.queue.shared.is_doubtful(long_ago));
+}
