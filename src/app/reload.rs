@@ -112,7 +112,7 @@ mod tests {
         let mut reload = Reload::new(Config::default(), move || next.lock().expect("no panic").clone().ok_or_else(bad));
         let told = Arc::clone(&calls);
         reload.on(&["typing."], move |config| {
-            told.lock().expect("no panic").push(format!("typing {}", config.typing.expire_ms))
+            told.lock().expect("no panic").push(format!("typing {}", config.typing.expire_ms));
         });
         let told = Arc::clone(&calls);
         reload.always(&["log.filter"], move |config| told.lock().expect("no panic").push(config.log.filter.clone()));

@@ -1,4 +1,4 @@
-//! What is counted, in the OpenMetrics text form.
+//! What is counted, in the text form of `OpenMetrics`.
 //!
 //! Every family is declared once, in the list below; names get the prefix `hobnob_` and counters the ending `_total`. Label
 //! values come from the program (codes, declared events, namespaces), never from clients, and no label names a user.
@@ -235,7 +235,7 @@ impl Metrics {
         }
     }
 
-    /// All metrics in the text form of OpenMetrics 1.0.
+    /// All metrics in the text form of `OpenMetrics` 1.0.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
