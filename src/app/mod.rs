@@ -99,7 +99,7 @@ async fn serve(
     let transport = Transport::new(config.socketio.clone(), server, stopper.tracker.clone());
     let (obstacles, metrics) = (Obstacles::default(), Metrics::default());
     metrics::connect(&metrics, &features, &transport, (&store, &storage_config(&config)), &logging);
-    register_reloads(&mut reload, logging, &origins);
+    register_reloads(&mut reload, logging, &origins, &features);
     let admin = Admin { obstacles: obstacles.clone(), metrics, metrics_access: config.server.metrics };
     let service = Service::new(
         transport.clone(),
@@ -130,7 +130,7 @@ async fn serve(
 }
 
 /// What changes while the server runs. A room whose settings can change adds a line.
-fn register_reloads(reload: &mut Reload, logging: Logging, origins: &Origins) {
+fn register_reloads(reload: &mut Reload, logging: Logging, origins: &Origins, features: &Features) {
     // In any case, since whoever moves log files away sends the signal for new ones.
     reload.always(&["log.filter", "log.socket_events", "log.dir", "log.keep_days"], move |config| {
         if let Err(error) = logging.reload(&config.log) {
@@ -140,6 +140,11 @@ fn register_reloads(reload: &mut Reload, logging: Logging, origins: &Origins) {
     let origins = origins.clone();
     reload.on(&["server.client_origin"], move |config| {
         origins.set(Origins::from_setting(&config.server.client_origin, config.server.listen.ip().is_loopback()));
+    });
+    let auth = Arc::clone(&features.auth);
+    reload.on(&["auth.jwt_secret"], move |config| match secret(config) {
+        Ok((secret, _)) => auth.set_keys(Keys::hs256(&[&secret])),
+        Err(error) => tracing::error!(%error, "cannot read the new secret: the old one stays in use"),
     });
 }
 

@@ -13,6 +13,7 @@ mod limit;
 mod metrics;
 mod obstacles;
 mod output;
+mod panics;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -80,6 +81,7 @@ pub fn init(config: &Config) -> Result<Logging, InitError> {
     let (caps, all_caps) = reload::Layer::new(caps);
     let output = Output::new(style, output::stderr(), Arc::clone(&files), Arc::clone(&lost));
     tracing_subscriber::registry().with(filter).with(caps).with(output).try_init()?;
+    panics::log();
     let levels = Levels::new(config, move |filter, caps| {
         // They fail only when the subscriber is gone, and then there is nothing to filter.
         filters.reload(filter).unwrap_or_default();

@@ -150,6 +150,25 @@ async fn sighup_takes_what_can_change_and_tells_of_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sighup_replaces_the_secret_for_new_tokens() {
+    let other = "w8Qe5Zt2Lk7Xo1Vb4Nm9Rc6Ys3Hd0Jf8Ga5Pu2Ti7Ec4Wx1B";
+    let sandbox = Sandbox::new().with("config.toml", "[auth]\njwt_secret_file = 'key'\n").with("key", token::SECRET);
+    let mut server = Server::start_with(&sandbox, &[("JWT_SECRET", "")]).await;
+    let client = Client::connect(server.address, "ann").await;
+    fs::write(sandbox.path("key"), other).expect("written");
+    server.signal("HUP");
+    server.logged("settings reloaded", 1).await;
+    let log = server.calm_log();
+    assert!(log.contains(r#"settings changed: auth.jwt_secret = (secret)""#), "{log}");
+    let refused = Client::join(server.address, "/", json!({"token": token::of("ben")})).await.err().expect("refused");
+    assert_eq!(refused["data"]["code"], "token_invalid");
+    let claims = json!({"id": "ben", "exp": token::in_seconds(60)});
+    let fresh = token::signed(jsonwebtoken::Algorithm::HS256, &claims, other);
+    Client::join(server.address, "/", json!({"token": fresh})).await.expect("admitted");
+    client.group(&["ben"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn f34_without_its_log_directory_the_server_goes_on() {
     let sandbox = Sandbox::new();
     let mut server = Server::start_with(&sandbox, &[("HOBNOB_LOG__DIR", "log"), ("SOCKET_LOGGING", "true")]).await;
