@@ -4,13 +4,14 @@ use std::{fs, path::Path};
 
 use hobnob::{clock::Timestamp, telemetry::FAMILIES};
 use serde_json::{Value, json};
+use tokio::net::UnixDatagram;
 
 use crate::support::{
     client::Client,
     command::Sandbox,
     http::{call, request},
     process::Server,
-    token,
+    token, within,
 };
 
 /// In every message of these tests.
@@ -147,6 +148,27 @@ async fn sighup_takes_what_can_change_and_tells_of_the_rest() {
     let answer = request(server.address, "GET", "/version", &origin, b"").await;
     assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
     assert_eq!(request(server.address, "GET", "/readyz", &[], b"").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn systemd_is_told_of_start_reload_and_stop() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.path("notify");
+    let socket = UnixDatagram::bind(&path).expect("bound");
+    let path = path.display().to_string();
+    let server = Server::start_with(&sandbox, &[("NOTIFY_SOCKET", &path)]).await;
+    let told = async || {
+        let mut buffer = [0; 256];
+        let length = within("word of the server", socket.recv(&mut buffer)).await.expect("received");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    assert_eq!(told().await.trim_end(), "READY=1");
+    server.signal("HUP");
+    let reloading = told().await;
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert_eq!(told().await.trim_end(), "READY=1");
+    server.terminate();
+    assert_eq!(told().await.trim_end(), "STOPPING=1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
