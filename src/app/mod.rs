@@ -4,10 +4,12 @@
 //! way sent, commits finished, database closed; within `server.shutdown_timeout_ms` in any case.
 
 pub mod exit;
+mod metrics;
+pub mod reload;
 pub mod secret;
 mod service;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use rand::RngExt as _;
@@ -23,18 +25,20 @@ use tower::ServiceBuilder;
 
 use self::{
     exit::{ExitCode, ExitError},
+    reload::Reload,
     secret::Origin,
     service::Service,
 };
 use crate::{
-    admin::{self, Readiness},
+    admin::{self, Admin},
     cluster::{Adapter, Single},
-    config::Config,
+    config::{Config, ConfigError},
     features::{Features, auth::Keys, offline_queue::Background},
     http::{self, Origins, Stopper},
     protocol::engineio::CloseReason,
     server::{Limits, Server, ServerEvent},
     storage::{self, Store},
+    telemetry::{Logging, Metrics, Obstacles},
     transport::Transport,
 };
 
@@ -47,16 +51,21 @@ const DRAIN_STEP: Duration = Duration::from_millis(10);
 /// Clients come back after a restart within this time, spread at random so that they do not come all at once.
 const RECONNECT_SPREAD_MS: std::ops::Range<u64> = 500..5000;
 
-/// Runs the server until it is told to stop.
+/// Runs the server until it is told to stop. At SIGHUP `load` reads the settings again.
 ///
 /// # Errors
 ///
 /// When it cannot start, or the database failed while it ran.
-pub fn run(config: Config) -> anyhow::Result<()> {
+pub fn run(
+    config: Config,
+    logging: Logging,
+    load: impl FnMut() -> Result<Config, ConfigError> + Send + 'static,
+) -> anyhow::Result<()> {
     let (secret, origin) = secret(&config)?;
     let store = open(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(config, store, &secret, origin))
+    let reload = Reload::new(config.clone(), load);
+    runtime.block_on(serve(config, store, &secret, origin, logging, reload))
 }
 
 /// The server is going down; clients come back by themselves.
@@ -70,21 +79,32 @@ impl ServerEvent for Restarting {
     const NAME: &'static str = "server:restarting";
 }
 
-async fn serve(config: Config, store: Store, secret: &[u8], origin: Option<Origin>) -> anyhow::Result<()> {
+async fn serve(
+    config: Config,
+    store: Store,
+    secret: &[u8],
+    origin: Option<Origin>,
+    logging: Logging,
+    mut reload: Reload,
+) -> anyhow::Result<()> {
     let listener = bind(config.server.listen).await?;
     let address = listener.local_addr()?;
     let stopper = Stopper::default();
-    let origins = Origins::from_setting(&config.server.client_origin, config.server.listen.ip().is_loopback());
+    let origins =
+        Origins::from_setting(&config.server.client_origin, config.server.listen.ip().is_loopback()).changing();
     let adapter: Arc<dyn Adapter> = Arc::new(Single);
     let background = Background { tracker: stopper.tracker.clone(), stop: stopper.stop.clone() };
     let keys = Keys::hs256(&[secret]);
     let features = Arc::new(Features::new(config.features(), &store, keys, origins.clone(), &adapter, background));
     let server = features.serve(Server::builder(Limits::from(&config.socketio))).build();
     let transport = Transport::new(config.socketio.clone(), server, stopper.tracker.clone());
-    let readiness = Arc::new(Readiness::default());
+    let (obstacles, metrics) = (Obstacles::default(), Metrics::default());
+    metrics::connect(&metrics, &features, &transport, (&store, &storage_config(&config)), &logging);
+    register_reloads(&mut reload, logging, &origins, &features);
+    let admin = Admin { obstacles: obstacles.clone(), metrics, metrics_access: config.server.metrics };
     let service = Service::new(
         transport.clone(),
-        admin::routes(Arc::clone(&readiness)).merge(features.rest()),
+        admin::routes(admin).merge(features.rest()),
         config.server.max_body_bytes,
         config.server.body_timeout(),
         features.namespaces().iter().map(|namespace| Arc::clone(namespace.name())),
@@ -94,11 +114,11 @@ async fn serve(config: Config, store: Store, secret: &[u8], origin: Option<Origi
     stopper.tracker.spawn(http::serve(listener, config.server.clone(), service, stopper.clone()));
     stopper.tracker.spawn(Arc::clone(&features).run(stopper.stop.clone()));
     // Before anybody hears that the server is there: from then on a signal stops it in order.
-    let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let signals = Signals::new()?;
     announce(&config, address, origin.as_ref());
     sd_notify::notify(&[NotifyState::Ready]).ok();
-    let result = wait(&store, &readiness, signals).await;
-    stop_all(&config, &features, &transport, &stopper, &readiness).await;
+    let result = wait(&store, &obstacles, signals, reload).await;
+    stop_all(&config, &features, &transport, &stopper, &obstacles).await;
     let close = async {
         features.stop().await;
         store.close().await;
@@ -114,21 +134,69 @@ async fn serve(config: Config, store: Store, secret: &[u8], origin: Option<Origi
     result
 }
 
-/// Waits until somebody wants the server to stop, or it cannot go on.
-async fn wait(
-    store: &Store,
-    readiness: &Readiness,
-    (mut terminate, mut interrupt): (Signal, Signal),
-) -> anyhow::Result<()> {
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
-        _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
-        () = store.failed() => {
-            readiness.set_store_failed();
-            return Err(ExitError::new(ExitCode::Io, CANNOT_WRITE).into());
+/// What changes while the server runs. A room whose settings can change adds a line.
+fn register_reloads(reload: &mut Reload, logging: Logging, origins: &Origins, features: &Features) {
+    // In any case, since whoever moves log files away sends the signal for new ones.
+    reload.always(&["log.filter", "log.socket_events", "log.dir", "log.keep_days"], move |config| {
+        if let Err(error) = logging.reload(&config.log) {
+            tracing::error!(%error, "cannot open the new log file: the old one stays in use");
         }
+    });
+    let origins = origins.clone();
+    reload.on(&["server.client_origin"], move |config| {
+        origins.set(Origins::from_setting(&config.server.client_origin, config.server.listen.ip().is_loopback()));
+    });
+    let auth = Arc::clone(&features.auth);
+    reload.on(&["auth.jwt_secret"], move |config| match secret(config) {
+        Ok((secret, _)) => auth.set_keys(Keys::hs256(&[&secret])),
+        Err(error) => tracing::error!(%error, "cannot read the new secret: the old one stays in use"),
+    });
+}
+
+/// The signals that the server listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
-    Ok(())
+}
+
+/// Waits until somebody wants the server to stop, or it cannot go on. Reads the settings again when told to.
+async fn wait(store: &Store, obstacles: &Obstacles, mut signals: Signals, mut reload: Reload) -> anyhow::Result<()> {
+    let mut failed = pin!(store.failed());
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
+            _ = signals.interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
+            _ = signals.hangup.recv() => {
+                tell_reloading();
+                reload.reload();
+                sd_notify::notify(&[NotifyState::Ready]).ok();
+                continue;
+            }
+            () = failed.as_mut() => {
+                obstacles.set("P1", "the database cannot be written");
+                return Err(ExitError::new(ExitCode::Io, CANNOT_WRITE).into());
+            }
+        }
+        return Ok(());
+    }
+}
+
+/// systemd wants to know when, to tell this reload from the next.
+fn tell_reloading() {
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        sd_notify::notify(&[NotifyState::Reloading, now]).ok();
+    }
 }
 
 async fn stop_all(
@@ -136,11 +204,11 @@ async fn stop_all(
     features: &Features,
     transport: &Transport<Server>,
     stopper: &Stopper,
-    readiness: &Readiness,
+    obstacles: &Obstacles,
 ) {
     // Before anybody hears of the stop: whoever has heard may ask a second time at once.
     let again = signal(SignalKind::terminate());
-    readiness.set_stopping();
+    obstacles.set("P36", "stopping");
     sd_notify::notify(&[NotifyState::Stopping]).ok();
     for namespace in features.namespaces() {
         for socket in namespace.sockets() {
@@ -184,9 +252,14 @@ fn secret(config: &Config) -> Result<(Vec<u8>, Option<Origin>), ExitError> {
 }
 
 fn open(config: &Config) -> Result<Store, ExitError> {
+    Store::open(&storage_config(config))
+        .map_err(|error| ExitError { code: error.exit_code(), message: error.to_string() })
+}
+
+fn storage_config(config: &Config) -> storage::Config {
     let mut storage = storage::Config::new(&config.storage.dir);
     storage.cache_bytes = config.storage.cache_bytes;
-    Store::open(&storage).map_err(|error| ExitError { code: error.exit_code(), message: error.to_string() })
+    storage
 }
 
 async fn bind(listen: SocketAddr) -> Result<TcpListener, ExitError> {

@@ -1,6 +1,7 @@
 //! The commands: one file each.
 
 mod check_config;
+mod config;
 mod default_config;
 mod health;
 mod output;
@@ -13,7 +14,7 @@ use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
     app::exit::{ExitCode, ExitError},
-    config::{Config, ConfigError, Flags},
+    config::{Config as Settings, ConfigError, Flags},
 };
 
 /// Self-hosted real-time server for chat: one binary, one database file, any Socket.IO client.
@@ -33,6 +34,9 @@ enum Command {
     Token(token::Token),
     /// Check the settings, and show the ones that are not at their defaults
     CheckConfig(check_config::CheckConfig),
+    /// Show the settings
+    #[command(subcommand)]
+    Config(config::Config),
     /// Print a configuration file with every setting at its default
     DefaultConfig,
     /// Ask a running server whether it is ready
@@ -51,8 +55,12 @@ struct SettingsArgs {
 }
 
 impl SettingsArgs {
-    fn load(self, listen: Option<String>) -> Result<Config, ConfigError> {
-        Config::load(&Flags { config: self.config, listen, data_dir: self.data_dir })
+    fn load(self, listen: Option<String>) -> Result<Settings, ConfigError> {
+        Settings::load(&self.flags(listen))
+    }
+
+    fn flags(self, listen: Option<String>) -> Flags {
+        Flags { config: self.config, listen, data_dir: self.data_dir }
     }
 }
 
@@ -67,6 +75,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> 
             Command::Serve(serve) => serve.run(),
             Command::Token(token) => token.run(),
             Command::CheckConfig(check_config) => check_config.run(),
+            Command::Config(config) => config.run(),
             Command::DefaultConfig => default_config::run(),
             Command::Health(health) => health.run(),
         },

@@ -8,8 +8,12 @@ use crate::{
         self,
         exit::{ExitCode, ExitError},
     },
-    telemetry,
+    config::Config,
+    telemetry::{self, InitError},
 };
+
+/// What fails when no log file can be made.
+const LOG_DIR: &str = "cannot write a log file in the directory that `log.dir` names";
 
 /// Runs the server until SIGTERM or Ctrl-C.
 #[derive(Debug, Args)]
@@ -23,11 +27,17 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let config = self.settings.load(self.listen).map_err(ExitError::from)?;
-        telemetry::init(&config.log).map_err(|error| ExitError::new(ExitCode::Software, error.to_string()))?;
+        let flags = self.settings.flags(self.listen);
+        let config = Config::load(&flags).map_err(ExitError::from)?;
+        let logging = telemetry::init(&config.log).map_err(|error| match &error {
+            InitError::Twice(_) => ExitError::new(ExitCode::Software, error.to_string()),
+            InitError::File(source) => ExitError::from_io(ExitCode::CannotCreate, LOG_DIR, source),
+        })?;
         for note in config.sources.notes() {
             tracing::warn!("{note}");
         }
-        app::run(config)
+        let result = app::run(config, logging.clone(), move || Config::load(&flags));
+        logging.flush();
+        result
     }
 }

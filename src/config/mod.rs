@@ -33,7 +33,7 @@ pub use self::{
     error::{ConfigError, Place},
     example::example,
 };
-use crate::{features, http, telemetry, transport};
+use crate::{features, http, setting::Secret, telemetry, transport};
 
 /// How to replace a secret that is refused.
 pub(crate) const SECRET_HINT: &str = "put the output of `openssl rand -base64 48` there instead, or remove it: the server then \
@@ -178,6 +178,43 @@ impl Config {
             typing: self.typing.clone(),
             compat: self.compat.clone(),
         }
+    }
+
+    /// The settings that differ from `other`, by key, in the order of the table.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let (ours, theirs) = (Value::try_from(self).ok(), Value::try_from(other).ok());
+        let differs = |setting: &&settings::Setting| {
+            if setting.secret {
+                return self.secret(setting.key) != other.secret(setting.key);
+            }
+            let of = |config: &Option<Value>| config.as_ref()?.get(setting.section())?.get(setting.name()).cloned();
+            of(&ours) != of(&theirs)
+        };
+        settings::SETTINGS.iter().filter(differs).map(|setting| setting.key).collect()
+    }
+
+    /// A secret by its key; the one thing that the sections do not serialize.
+    fn secret(&self, key: &str) -> Option<&Secret> {
+        match key {
+            "auth.jwt_secret" => self.auth.jwt_secret.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Every setting: its key, its value as TOML (`None` for what is not set, `(secret)` for a secret), and where it was written
+    /// (`None` for a default).
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, Option<Value>, Option<&Place>)> {
+        let values = Value::try_from(self).ok();
+        settings::SETTINGS.iter().map(move |setting| {
+            let place = self.sources.place(setting.key);
+            let value = if setting.secret {
+                place.map(|_| Value::from("(secret)"))
+            } else {
+                values.as_ref().and_then(|values| values.get(setting.section())?.get(setting.name()).cloned())
+            };
+            (setting.key, value, place)
+        })
     }
 
     /// The setting `key` (`section.key`) as TOML; `(secret)` for a secret, `None` for what is not set.

@@ -5,7 +5,8 @@
 
 use super::value::{
     Kind::{self, Limits, Listen, Switch},
-    is_choice_of_format, is_confirm, is_filter, is_origin, is_path, is_socketio_path, is_transport, is_word,
+    is_choice_of_format, is_confirm, is_filter, is_metrics_access, is_origin, is_path, is_socketio_path, is_transport,
+    is_word,
 };
 
 /// One setting.
@@ -96,6 +97,8 @@ settings! {
         "Most connections at the same time; more wait until one has ended.";
     "server.shutdown_timeout_ms": number(0, 300_000),
         "Time to tell the clients, write what waits and close, after SIGTERM.";
+    "server.metrics": text("loopback, public or off", is_metrics_access),
+        "Who may read /metrics: loopback: programs on this machine, not through a proxy; public: whoever reaches the server; or off.";
 
     "socketio.path": text("a path such as /socket.io/ that starts and ends with a slash", is_socketio_path),
         "Path of the Socket.IO endpoint.";

@@ -65,7 +65,7 @@ fn toml(text: &str) -> Sandbox {
 }
 
 fn secret(config: &Config) -> Option<&[u8]> {
-    config.auth.jwt_secret.as_ref().map(crate::setting::Secret::as_bytes)
+    config.auth.jwt_secret.as_ref().map(Secret::as_bytes)
 }
 
 #[test]
@@ -198,6 +198,65 @@ fn every_variable_of_the_feature_document_sets_its_setting() {
             assert_eq!(config.sources.notes(), [""; 0]);
         }
     }
+}
+
+/// As a variable has it.
+fn as_variable(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(as_variable).collect::<Vec<_>>().join(","),
+        Value::Table(table) => serde_json::to_string(table).expect("JSON"),
+        other => other.to_string(),
+    }
+}
+
+#[test]
+fn every_setting_has_a_variable_in_the_environment_and_in_dotenv() {
+    for setting in SETTINGS {
+        let value = match setting.key {
+            "auth.jwt_secret" => STRONG.to_owned(),
+            "auth.issuer" | "log.dir" => "text".to_owned(),
+            key => default_of(key).map(|value| as_variable(&value)).expect("a default"),
+        };
+        // An empty list is no value for a variable.
+        let value = if value.is_empty() { "https://a.example".to_owned() } else { value };
+        let name: &'static str = setting.variable().leak();
+        let sandbox = Sandbox::new().file(".env", format!("{name}='{value}'\n"));
+        let place = |sandbox: &Sandbox| sandbox.config().sources.place(setting.key).map(ToString::to_string);
+        let expected = format!("{}:1: {name}", sandbox.dir.path().join(".env").display());
+        assert_eq!(place(&sandbox), Some(expected), "{name}");
+        let sandbox = sandbox.variable(name, value);
+        assert_eq!(place(&sandbox), Some(format!("variable {name}")));
+        for (key, value, place) in sandbox.config().all() {
+            assert_eq!(place.is_some(), key == setting.key);
+            assert!(!format!("{value:?}").contains(STRONG));
+        }
+    }
+}
+
+#[test]
+fn every_secret_can_be_a_file_of_each_name_and_a_credential() {
+    for setting in SETTINGS.iter().filter(|setting| setting.secret) {
+        let names = setting.env.iter().map(ToString::to_string).chain([setting.variable()]);
+        for name in names.map(|name| format!("{name}_FILE")) {
+            let sandbox = Sandbox::new().file("key", STRONG);
+            let path = sandbox.dir.path().join("key").display().to_string();
+            let config = sandbox.variable(name.clone().leak(), path).config();
+            assert_eq!(config.secret(setting.key).map(Secret::as_bytes), Some(STRONG.as_bytes()), "{name}");
+        }
+        let sandbox = Sandbox::new().file(setting.name(), STRONG);
+        let dir = sandbox.dir.path().display().to_string();
+        let config = sandbox.variable("CREDENTIALS_DIRECTORY", dir).config();
+        assert_eq!(config.secret(setting.key).map(Secret::as_bytes), Some(STRONG.as_bytes()));
+        assert!(matches!(config.sources.place(setting.key), Some(Place::Credential(_))));
+    }
+}
+
+#[test]
+fn differences_are_told_by_key_secrets_included() {
+    let config = toml("[typing]\nexpire_ms = 9000").variable("JWT_SECRET", STRONG).config();
+    assert_eq!(config.differences(&Config::default()), ["auth.jwt_secret", "typing.expire_ms"]);
+    assert_eq!(config.differences(&config.clone()), [""; 0]);
 }
 
 #[test]

@@ -185,6 +185,10 @@ pub(super) fn is_choice_of_format(text: &str) -> bool {
     matches!(text, "auto" | "text" | "json")
 }
 
+pub(super) fn is_metrics_access(text: &str) -> bool {
+    matches!(text, "loopback" | "public" | "off")
+}
+
 pub(super) fn is_confirm(text: &str) -> bool {
     matches!(text, "transport" | "explicit")
 }

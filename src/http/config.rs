@@ -30,6 +30,21 @@ pub struct Config {
     pub max_connections: usize,
     /// Time to tell clients, flush and close after SIGTERM, in milliseconds.
     pub shutdown_timeout_ms: u64,
+    /// Who may read `/metrics`.
+    pub metrics: MetricsAccess,
+}
+
+/// Who may read `/metrics`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricsAccess {
+    /// Programs on this machine that connect directly, not through a proxy.
+    #[default]
+    Loopback,
+    /// Whoever reaches the server.
+    Public,
+    /// Nobody.
+    Off,
 }
 
 impl Default for Config {
@@ -43,6 +58,7 @@ impl Default for Config {
             max_header_bytes: 16_384,
             max_connections: 20_000,
             shutdown_timeout_ms: 10_000,
+            metrics: MetricsAccess::Loopback,
         }
     }
 }

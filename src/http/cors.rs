@@ -1,6 +1,9 @@
 //! Which web pages may call from a browser.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use hyper::{Method, header, http::HeaderValue};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
@@ -9,7 +12,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 const MAX_AGE: Duration = Duration::from_mins(10);
 
 /// The origins that may call. Compared as a whole: a prefix, a suffix or another port is another origin.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Origins {
     /// Any page. Only where tokens never travel in cookies.
     Any,
@@ -18,6 +21,8 @@ pub enum Origins {
     /// Pages served from this machine, on any port: the default of a server that listens on a loopback address, so that an
     /// app under development works before anything is configured.
     Loopback,
+    /// Those that were last [`set`](Self::set); clones follow.
+    Changing(Arc<RwLock<Self>>),
 }
 
 impl Origins {
@@ -31,6 +36,19 @@ impl Origins {
         }
     }
 
+    /// The same origins, which can be replaced by [`set`](Self::set).
+    #[must_use]
+    pub fn changing(self) -> Self {
+        Self::Changing(Arc::new(RwLock::new(self)))
+    }
+
+    /// Replaces the origins for all clones; nothing happens to those that are not [`changing`](Self::changing).
+    pub fn set(&self, origins: Self) {
+        if let Self::Changing(present) = self {
+            *present.write().unwrap_or_else(PoisonError::into_inner) = origins;
+        }
+    }
+
     /// Whether a page of `origin` may call.
     #[must_use]
     pub fn allows(&self, origin: &str) -> bool {
@@ -38,6 +56,7 @@ impl Origins {
             Self::Any => true,
             Self::Listed(listed) => listed.iter().any(|allowed| allowed == origin),
             Self::Loopback => is_loopback(origin),
+            Self::Changing(present) => present.read().unwrap_or_else(PoisonError::into_inner).allows(origin),
         }
     }
 }
@@ -95,6 +114,14 @@ mod tests {
         ] {
             assert!(!origins.allows(foreign), "{foreign}");
         }
+    }
+
+    #[test]
+    fn changing_origins_change_for_all_clones() {
+        let origins = Origins::Any.changing();
+        let clone = origins.clone();
+        origins.set(Origins::Listed(vec!["https://a.example".to_owned()]));
+        assert!(clone.allows("https://a.example") && !clone.allows("https://b.example"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod cors;
 mod listener;
 
 pub use self::{
-    config::Config,
+    config::{Config, MetricsAccess},
     cors::{Origins, cookie_counts, cors},
     listener::{Body, Stopper, Stream, serve, serve_connection},
 };

@@ -75,6 +75,12 @@ impl Config {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into(), cache_bytes: 64 << 20, verify: false, filing: Filing::default() }
     }
+
+    /// The database file.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.dir.join(DATABASE_FILE)
+    }
 }
 
 /// An open database that has proved to be sound.
@@ -88,7 +94,7 @@ pub(crate) struct Opened {
 /// Opens the database of `config`, or makes an empty one where none has been.
 pub(crate) fn open(config: &Config) -> Result<Opened, OpenError> {
     let dir = &config.dir;
-    let (database, marker) = (dir.join(DATABASE_FILE), dir.join(FORMAT_FILE));
+    let (database, marker) = (config.database(), dir.join(FORMAT_FILE));
     make_dir(dir)?;
     let lock = lock_dir(dir)?;
     let format = read_marker(&marker)?;

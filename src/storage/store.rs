@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
@@ -29,7 +30,7 @@ use super::{
     snapshot::{Current, Snapshot},
     table::{Log, Table},
     threads::Threads,
-    writer::{Health, Writer},
+    writer::{Health, Observer, Writer},
 };
 
 /// The one way to what is stored. Clones share it.
@@ -45,6 +46,7 @@ struct Shared {
     current: Arc<Current>,
     backend: Backend,
     panics: Arc<AtomicU64>,
+    observer: Observer,
 }
 
 enum Backend {
@@ -60,7 +62,8 @@ impl Store {
     /// first poll (or the drop) of this or any later commit's future, in the caller's thread.
     #[must_use]
     pub fn memory() -> Self {
-        Self::new(Current::new(Snapshot::default()).into(), Backend::Memory(Arc::default()))
+        let current = Current::new(Snapshot::default());
+        Self::new(current.into(), Backend::Memory(Arc::default()), Observer::default())
     }
 
     /// Opens the database in `config.dir`, or makes one where none has been.
@@ -76,12 +79,13 @@ impl Store {
 
     /// A store on a database that has been opened and examined.
     pub(crate) fn on_disk(writer: Writer, lock: Option<File>) -> io::Result<Self> {
+        let observer = writer.observer();
         let (threads, current) = Threads::start(writer, lock)?;
-        Ok(Self::new(current, Backend::Disk(threads)))
+        Ok(Self::new(current, Backend::Disk(threads), observer))
     }
 
-    fn new(current: Arc<Current>, backend: Backend) -> Self {
-        Self { shared: Arc::new(Shared { current, backend, panics: Arc::default() }) }
+    fn new(current: Arc<Current>, backend: Backend, observer: Observer) -> Self {
+        Self { shared: Arc::new(Shared { current, backend, panics: Arc::default(), observer }) }
     }
 
     /// One consistent state to read from.
@@ -165,6 +169,12 @@ impl Store {
             }
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Has `observer` told how long each commit takes, its sync included. It is called by the thread that writes, so it must be
+    /// quick. The first observer counts; a store in memory tells none.
+    pub fn observe_commits(&self, observer: impl Fn(Duration) + Send + Sync + 'static) {
+        self.shared.observer.set(Box::new(observer)).unwrap_or_default();
     }
 
     /// How many of the calls that follow a commit have panicked since the store was opened.

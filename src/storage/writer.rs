@@ -14,7 +14,7 @@
 use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -29,6 +29,10 @@ use super::{
     publisher::{Job, Outcome, Outcomes},
     snapshot::{Current, Snapshot},
 };
+use crate::clock;
+
+/// Who is told how long each commit took, once somebody wants to know.
+pub(crate) type Observer = Arc<OnceLock<Box<dyn Fn(Duration) + Send + Sync>>>;
 
 /// What became of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +54,7 @@ pub(crate) struct Writer {
     /// What is in the journal only, newest first.
     recent: Vec<Arc<Layer>>,
     frozen: Option<Frozen>,
+    observer: Observer,
 }
 
 /// Rows that are being filed.
@@ -74,12 +79,18 @@ impl Writer {
             journaled: replay.last,
             recent,
             frozen: None,
+            observer: Observer::default(),
         })
     }
 
     /// Where readers find what has been committed.
     pub(crate) fn current(&self) -> Arc<Current> {
         Arc::clone(&self.current)
+    }
+
+    /// Where to say who is told of commits.
+    pub(crate) fn observer(&self) -> Observer {
+        Arc::clone(&self.observer)
     }
 
     /// Commits what arrives until the inbox ends, then closes the file. Tells `health` of a failure at once.
@@ -141,7 +152,11 @@ impl Writer {
             if self.recent_is_full() {
                 self.freeze();
             }
+            let started = clock::now();
             self.write(Some(layer))?;
+            if let Some(observer) = self.observer.get() {
+                observer(started.elapsed());
+            }
         }
         Ok(told)
     }

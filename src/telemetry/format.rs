@@ -3,19 +3,18 @@
 use std::fmt::{self, Debug, Write as _};
 
 use tracing::{
-    Event, Level, Subscriber,
+    Event, Level,
     field::{Field, Visit},
 };
-use tracing_subscriber::{
-    field::RecordFields,
-    fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, format::Writer},
-    registry::LookupSpan,
-};
+use tracing_subscriber::field::RecordFields;
 
 use crate::clock::Timestamp;
 
-/// Longest value in bytes; what follows is cut.
-const MAX_VALUE_BYTES: usize = 1024;
+/// Longest value of a field in bytes; what follows is cut.
+const MAX_VALUE_BYTES: usize = 256;
+
+/// Longest message in bytes: it is our own sentence, and may hold a path or the words of a library.
+const MAX_MESSAGE_BYTES: usize = 1024;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,55 +27,39 @@ pub(super) enum Style {
     Json,
 }
 
-/// Writes one line per event: the fields of the spans around it first, then its own.
-pub(super) struct Lines(pub(super) Style);
-
-impl<S, N> FormatEvent<S, N> for Lines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut parts = Parts::new(self.0);
-        for span in context.event_scope().into_iter().flat_map(tracing_subscriber::registry::Scope::from_root) {
-            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
-                parts.fields.push_str(&fields.fields);
-            }
+/// The line of `event`: the fields of the `spans` around it first, as [`fields`] writes them, then its own. `suppressed` lines
+/// like it were left out before it.
+pub(super) fn line(style: Style, event: &Event<'_>, spans: &str, suppressed: u64) -> String {
+    let mut parts = Parts::new(style);
+    parts.fields.push_str(spans);
+    event.record(&mut parts);
+    let level = *event.metadata().level();
+    let target = event.metadata().target();
+    if !target.starts_with("hobnob") && target != super::SOCKET_EVENTS {
+        parts.field("target", &Value::Text(target));
+    }
+    if suppressed > 0 {
+        parts.field("suppressed", &Value::Literal(format_args!("{suppressed}")));
+    }
+    let Parts { message, fields, .. } = parts;
+    let now = Timestamp::now();
+    match style {
+        Style::Json => {
+            let message = json_text(&message);
+            format!("{{\"level\":\"{}\",\"message\":{message}{fields},\"timestamp\":\"{now}\"}}\n", lower_case(level))
         }
-        event.record(&mut parts);
-        let level = *event.metadata().level();
-        let target = event.metadata().target();
-        if !target.starts_with("hobnob") && target != super::SOCKET_EVENTS {
-            parts.field("target", &Value::Text(target));
-        }
-        let Parts { message, fields, .. } = parts;
-        let now = Timestamp::now();
-        match self.0 {
-            Style::Json => {
-                let message = json_text(&message);
-                writeln!(
-                    writer,
-                    r#"{{"level":"{}","message":{message}{fields},"timestamp":"{now}"}}"#,
-                    lower_case(level)
-                )
-            }
-            Style::Plain => writeln!(writer, "{now} {level:>5} {message}{fields}"),
-            Style::Coloured => {
-                writeln!(writer, "\x1b[2m{now}\x1b[0m \x1b[{}m{level:>5}\x1b[0m {message}{fields}", colour(level))
-            }
+        Style::Plain => format!("{now} {level:>5} {message}{fields}\n"),
+        Style::Coloured => {
+            format!("\x1b[2m{now}\x1b[0m \x1b[{}m{level:>5}\x1b[0m {message}{fields}\n", colour(level))
         }
     }
 }
 
-/// Writes the fields of a span so that they fit into a line: `,"key":value` or ` key=value` each.
-pub(super) struct Fields(pub(super) Style);
-
-impl<'writer> FormatFields<'writer> for Fields {
-    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
-        let mut parts = Parts::new(self.0);
-        fields.record(&mut parts);
-        writer.write_str(&parts.fields)
-    }
+/// The fields of a span so that they fit into a line: `,"key":value` or ` key=value` each.
+pub(super) fn fields(style: Style, fields: impl RecordFields) -> String {
+    let mut parts = Parts::new(style);
+    fields.record(&mut parts);
+    parts.fields
 }
 
 const fn lower_case(level: Level) -> &'static str {
@@ -118,10 +101,12 @@ impl Parts {
     }
 
     fn text(&mut self, field: &Field, text: &str) {
-        let text = cut(text);
         match field.name() {
-            "message" => self.message = if self.style == Style::Json { text.to_owned() } else { escape(text) },
-            name => self.field(name, &Value::Text(text)),
+            "message" => {
+                let text = cut(text, MAX_MESSAGE_BYTES);
+                self.message = if self.style == Style::Json { text.to_owned() } else { escape(text) };
+            }
+            name => self.field(name, &Value::Text(cut(text, MAX_VALUE_BYTES))),
         }
     }
 
@@ -176,7 +161,7 @@ impl Visit for Parts {
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
         let mut text = value.to_string();
         let mut cause = value.source();
-        while let Some(error) = cause.filter(|_| text.len() <= MAX_VALUE_BYTES) {
+        while let Some(error) = cause.filter(|_| text.len() <= MAX_MESSAGE_BYTES) {
             text = format!("{text}: {error}");
             cause = error.source();
         }
@@ -184,22 +169,22 @@ impl Visit for Parts {
     }
 }
 
-/// A text that stops to take more once it is longer than the longest value.
+/// A text that stops to take more once it is longer than the longest message.
 #[derive(Default)]
 struct Capped(String);
 
 impl fmt::Write for Capped {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.0.len() > MAX_VALUE_BYTES {
+        if self.0.len() > MAX_MESSAGE_BYTES {
             return Err(fmt::Error);
         }
-        self.0.push_str(text.get(..text.floor_char_boundary(MAX_VALUE_BYTES + 4)).unwrap_or(text));
+        self.0.push_str(cut(text, MAX_MESSAGE_BYTES + 4));
         Ok(())
     }
 }
 
-fn cut(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(MAX_VALUE_BYTES)).unwrap_or(text)
+fn cut(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
 }
 
 /// True for what moves the cursor, starts a line, or changes the direction of writing.
@@ -247,37 +232,10 @@ fn json_text(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::{Arc, Mutex},
-    };
-
-    use tracing_subscriber::{fmt::layer, layer::SubscriberExt as _};
+    use std::io;
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Output(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Output {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("no panic").extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn logged(style: Style, log: impl FnOnce()) -> String {
-        let output = Output::default();
-        let sink = output.clone();
-        let layer = layer().fmt_fields(Fields(style)).event_format(Lines(style)).with_writer(move || sink.clone());
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
-        let bytes = output.0.lock().expect("no panic").clone();
-        String::from_utf8(bytes).expect("UTF-8")
-    }
+    use crate::telemetry::output::testing::logged;
 
     fn as_json(line: &str) -> serde_json::Value {
         assert_eq!(line.matches('\n').count(), 1, "{line}");
@@ -338,7 +296,8 @@ mod tests {
         let json = as_json(&line);
         for key in ["text", "shown", "debug", "message"] {
             let length = json[key].as_str().expect("a text").len();
-            assert!((1000..=MAX_VALUE_BYTES).contains(&length), "{key}: {length}");
+            let most = if key == "message" { MAX_MESSAGE_BYTES } else { MAX_VALUE_BYTES };
+            assert!((most - 10..=most).contains(&length), "{key}: {length}");
         }
     }
 

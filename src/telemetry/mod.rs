@@ -1,104 +1,127 @@
-//! Log output: `tracing` events on standard error, as text for people or as one JSON object per line.
+//! What the operator sees: log lines, metrics, and what stands in the way of the server's promises.
 //!
-//! Whatever a client can put into a field (event names, ids, user agents) is cut at 1 KiB and loses its control characters, so
-//! that nobody can write lines or move the cursor in somebody's terminal.
+//! Log: `tracing` events on standard error and, with `log.dir`, in a file per day. Whatever a client can put into a field
+//! (event names, ids, user agents) is cut and loses its control characters, so that nobody can write lines or move the
+//! cursor in somebody's terminal; a flood of lines of one kind is thinned out and counted. Nothing of the log can stop
+//! the server.
 
 mod config;
+mod files;
 mod format;
+mod levels;
+mod limit;
+mod metrics;
+mod obstacles;
+mod output;
+mod panics;
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _},
+    sync::{Arc, atomic::Ordering},
+};
 
-use tracing::{Level, level_filters::LevelFilter};
+use thiserror::Error;
 use tracing_subscriber::{
-    EnvFilter, Layer as _,
-    filter::{FilterExt as _, Targets},
-    fmt::layer,
     layer::SubscriberExt as _,
+    reload,
     util::{SubscriberInitExt as _, TryInitError},
 };
 
-pub use self::config::{Config, Format};
-use self::format::{Fields, Lines, Style};
+pub use self::{
+    config::{Config, Format},
+    levels::{BadFilter, Levels, is_filter},
+    metrics::{Counter, FAMILIES, FamilyDoc, Kind, Metrics, Sample},
+    obstacles::Obstacles,
+};
+use self::{
+    files::Files,
+    format::Style,
+    output::{Lost, Output},
+};
 
 /// The target of lines about single connections and events: off unless `log.socket_events` is set.
 pub const SOCKET_EVENTS: &str = "socket_events";
 
-/// Libraries whose debug lines repeat what clients sent.
-const QUIET: &[&str] = &["tungstenite", "tokio_tungstenite"];
+/// Why logging could not be started.
+#[derive(Debug, Error)]
+pub enum InitError {
+    /// It has been started already.
+    #[error(transparent)]
+    Twice(#[from] TryInitError),
+    /// The first log file cannot be written.
+    #[error("cannot write a log file in the directory of `log.dir`: {0}")]
+    File(#[source] io::Error),
+}
 
-/// Starts logging to standard error. To be called once.
+/// The running log. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Logging {
+    levels: Levels,
+    files: Arc<Files>,
+    lost: Arc<Lost>,
+}
+
+/// Starts logging. To be called once.
 ///
 /// # Errors
 ///
-/// When logging has been started already. A filter that cannot be read counts as `info`; [`is_filter`] tells beforehand.
-pub fn init(config: &Config) -> Result<(), TryInitError> {
+/// When logging has been started already, or `log.dir` cannot be written. A filter that cannot be read counts as `info`;
+/// [`is_filter`] tells beforehand.
+pub fn init(config: &Config) -> Result<Logging, InitError> {
     let style = match config.format {
         Format::Auto | Format::Text if io::stderr().is_terminal() => coloured(),
         Format::Text => Style::Plain,
         Format::Auto | Format::Json => Style::Json,
     };
-    let output = layer()
-        .fmt_fields(Fields(style))
-        .event_format(Lines(style))
-        // A closed pipe must not turn a log line into a panic.
-        .log_internal_errors(false)
-        .with_writer(io::stderr)
-        .with_filter(filter(config).and(caps(config)));
-    tracing_subscriber::registry().with(output).try_init()
+    let lost = Arc::<Lost>::default();
+    let files = Arc::new(Files::new(Arc::clone(&lost)));
+    files.use_dir(config.dir.as_deref(), config.keep_days).map_err(InitError::File)?;
+    let (filter, caps) = levels::initial(config);
+    let (filter, filters) = reload::Layer::new(filter);
+    let (caps, all_caps) = reload::Layer::new(caps);
+    let output = Output::new(style, output::stderr(), Arc::clone(&files), Arc::clone(&lost));
+    tracing_subscriber::registry().with(filter).with(caps).with(output).try_init()?;
+    panics::log();
+    let levels = Levels::new(config, move |filter, caps| {
+        // They fail only when the subscriber is gone, and then there is nothing to filter.
+        filters.reload(filter).unwrap_or_default();
+        all_caps.reload(caps).unwrap_or_default();
+    });
+    Ok(Logging { levels, files, lost })
+}
+
+impl Logging {
+    /// The handle that changes levels.
+    #[must_use]
+    pub fn levels(&self) -> &Levels {
+        &self.levels
+    }
+
+    /// Takes levels and files of `config`; the format stays. The file is opened anew in any case, for those who move it.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened: the old one stays in use then, the levels are changed.
+    pub fn reload(&self, config: &Config) -> io::Result<()> {
+        self.levels.reset(config);
+        self.files.use_dir(config.dir.as_deref(), config.keep_days)
+    }
+
+    /// Lines that were not written since the start, by the reason.
+    #[must_use]
+    pub fn lost(&self) -> [(&'static str, u64); 3] {
+        let Lost { suppressed, overflow, failed } = &*self.lost;
+        [("suppressed", suppressed), ("overflow", overflow), ("failed", failed)]
+            .map(|(reason, counter)| (reason, counter.load(Ordering::Relaxed)))
+    }
+
+    /// Waits until the lines so far are in the file, for a short time at most. To be called before the process ends.
+    pub fn flush(&self) {
+        self.files.flush();
+    }
 }
 
 fn coloured() -> Style {
     let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     if is_unwanted { Style::Plain } else { Style::Coloured }
-}
-
-/// Whether `text` is a level, or levels per module.
-#[must_use]
-pub fn is_filter(text: &str) -> bool {
-    !text.trim().is_empty() && EnvFilter::try_new(text).is_ok_and(|filter| filter.max_level_hint().is_some())
-}
-
-fn filter(config: &Config) -> EnvFilter {
-    let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let events = format!("{SOCKET_EVENTS}=info").parse();
-    match events {
-        Ok(directive) if config.socket_events => filter.add_directive(directive),
-        Ok(_) | Err(_) => filter,
-    }
-}
-
-/// What is never logged, however the filter is set.
-fn caps(config: &Config) -> Targets {
-    let events = if config.socket_events { LevelFilter::TRACE } else { LevelFilter::OFF };
-    let quiet = QUIET.iter().map(|target| (*target, Level::INFO));
-    Targets::new().with_default(Level::TRACE).with_targets(quiet).with_target(SOCKET_EVENTS, events)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_filter_is_a_level_or_a_list_of_directives() {
-        for filter in ["info", "off", "info,hobnob::transport=debug", "hobnob=trace"] {
-            assert!(is_filter(filter), "{filter}");
-        }
-        for other in ["", " ", "hobnob=loud", "info,x=y=z"] {
-            assert!(!is_filter(other), "{other}");
-        }
-    }
-
-    #[test]
-    fn libraries_that_repeat_payloads_stay_quiet() {
-        let caps = caps(&Config::default());
-        assert!(!caps.would_enable("tungstenite::protocol", &Level::DEBUG));
-        assert!(caps.would_enable("tungstenite::protocol", &Level::INFO));
-        assert!(caps.would_enable("hobnob::transport", &Level::TRACE));
-    }
-
-    #[test]
-    fn lines_about_single_events_are_off_unless_asked_for() {
-        assert!(!caps(&Config::default()).would_enable(SOCKET_EVENTS, &Level::ERROR));
-        assert!(caps(&Config { socket_events: true, ..Config::default() }).would_enable(SOCKET_EVENTS, &Level::INFO));
-    }
 }

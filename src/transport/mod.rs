@@ -160,6 +160,15 @@ impl<A: Application> Transport<A> {
         self.shared.registry.sessions.len()
     }
 
+    /// How many sessions use which transport at the moment.
+    pub fn sessions_by_transport(&self) -> [(TransportKind, usize); 2] {
+        let transports = self.shared.registry.sessions.iter().map(|session| session.transport());
+        let (polling, all) = transports.fold((0, 0), |(polling, all), transport| {
+            (polling + usize::from(transport == TransportKind::Polling), all + 1)
+        });
+        [(TransportKind::Polling, polling), (TransportKind::WebSocket, all - polling)]
+    }
+
     /// Ends all sessions: what is queued for each is written first. From now on no new one is opened.
     pub fn close_all(&self, reason: CloseReason) {
         self.shared.closing.get_or_init(|| reason);

@@ -113,7 +113,7 @@ fn help_and_version_are_answers_not_failures() {
     let sandbox = Sandbox::new();
     assert_eq!(sandbox.run(&["--version"]).succeeded(), concat!("hobnob ", env!("CARGO_PKG_VERSION"), "\n"));
     let help = sandbox.run(&["--help"]).succeeded();
-    for command in ["serve", "token", "check-config", "default-config", "health"] {
+    for command in ["serve", "token", "check-config", "config", "default-config", "health"] {
         assert!(help.contains(command), "{help}");
     }
     assert!(sandbox.run(&["serve", "--help"]).succeeded().contains("--data-dir"));

@@ -113,3 +113,37 @@ fn the_printed_default_configuration_is_accepted() {
     let shown = Sandbox::new().with("config.toml", printed).run(&["check-config"]).succeeded();
     assert_eq!(shown, "settings are fine: config.toml\n");
 }
+
+#[test]
+fn config_show_prints_every_setting_with_its_origin_and_no_secret() {
+    let secret = "Kf0V3v4eZqUu0n9x1v8G6mJm2kq7Yw3RrT5sLcXbHdPzAoNi";
+    let sandbox = Sandbox::new()
+        .with(
+            "config.toml",
+            "[messages]\nmax_content_chars = 100\n[rate_limits.roles]\nbot = { max = 5, window_ms = 7 }\n",
+        )
+        .with(".env", "RATE_LIMIT_MAX=31\n");
+    let text = sandbox.run_with("JWT_SECRET", secret, &["config", "show", "--origin"]).succeeded();
+    for line in [
+        "server.listen = \"127.0.0.1:4000\"  # default",
+        "auth.jwt_secret = \"(secret)\"  # variable JWT_SECRET",
+        "auth.issuer is not set  # default",
+        "messages.max_content_chars = 100  # config.toml:2",
+        "rate_limits.max = 31  # .env:1: RATE_LIMIT_MAX",
+        "rate_limits.roles = { bot = { max = 5, window_ms = 7 } }  # config.toml:3",
+    ] {
+        assert!(text.lines().any(|printed| printed == line), "{line} is not in:\n{text}");
+    }
+    let text = sandbox.run_with("JWT_SECRET", secret, &["config", "show", "--json", "--data-dir", "x"]).succeeded();
+    let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(json["storage.dir"], "x");
+    assert_eq!(json["rate_limits.roles"]["bot"]["max"], 5);
+    assert_eq!(json["auth.jwt_secret"], "(secret)");
+    assert_eq!(json["auth.issuer"], serde_json::Value::Null);
+    let text = sandbox.run(&["config", "show", "--json", "--origin"]).succeeded();
+    let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(json["auth.jwt_secret"], serde_json::json!({"value": null, "origin": "default"}));
+    assert_eq!(json["rate_limits.max"], serde_json::json!({"value": 31, "origin": ".env:1: RATE_LIMIT_MAX"}));
+    let line = Sandbox::new().with("config.toml", "[que]\n").run(&["config", "show"]).failed(78);
+    assert!(line.contains("did you mean `queue`?"), "{line}");
+}

@@ -14,6 +14,7 @@ mod cli;
 mod config;
 mod credentials;
 mod floods;
+mod operations;
 mod promises;
 mod shutdown;
 mod startup;

@@ -25,6 +25,7 @@ pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
     log: Arc<Mutex<String>>,
+    lines: watch::Receiver<usize>,
     reading: JoinSet<()>,
 }
 
@@ -33,6 +34,7 @@ pub struct Starting {
     child: Child,
     log: Arc<Mutex<String>>,
     listening: watch::Receiver<Option<SocketAddr>>,
+    lines: watch::Receiver<usize>,
     reading: JoinSet<()>,
 }
 
@@ -46,6 +48,7 @@ impl Starting {
         let mut child = command.spawn().expect("the binary runs");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let (sender, listening) = watch::channel(None);
+        let (counter, line_count) = watch::channel(0);
         let log = Arc::<Mutex<String>>::default();
         let kept = Arc::clone(&log);
         let mut reading = JoinSet::new();
@@ -54,12 +57,15 @@ impl Starting {
                 if let Some(address) = address(&line) {
                     sender.send_replace(Some(address));
                 }
-                let mut log = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                log.push_str(&line);
-                log.push('\n');
+                {
+                    let mut log = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                    log.push_str(&line);
+                    log.push('\n');
+                }
+                counter.send_modify(|lines| *lines += 1);
             }
         });
-        Self { child, log, listening, reading }
+        Self { child, log, listening, lines: line_count, reading }
     }
 
     /// Kills it wherever it is.
@@ -86,7 +92,7 @@ impl Starting {
             let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
             panic!("the server ended before it listened:\n{log}");
         };
-        Server { child: self.child, address, log: self.log, reading: self.reading }
+        Server { child: self.child, address, log: self.log, lines: self.lines, reading: self.reading }
     }
 }
 
@@ -121,7 +127,12 @@ impl Server {
 
     /// Asks it to stop.
     pub fn terminate(&self) {
-        let kill = format!("kill -TERM {}", self.id());
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.id());
         let status = std::process::Command::new("sh").args(["-c", &kill]).status().expect("a shell");
         assert!(status.success(), "{status}");
     }
@@ -131,6 +142,17 @@ impl Server {
         let status = within("the server to end", self.child.wait()).await.expect("it ran");
         within("the end of its log", async { while self.reading.join_next().await.is_some() {} }).await;
         (status, self.calm_log())
+    }
+
+    /// Waits until its log has `count` lines with this text.
+    pub async fn logged(&mut self, text: &str, count: usize) {
+        loop {
+            self.lines.borrow_and_update();
+            if self.calm_log().lines().filter(|line| line.contains(text)).count() >= count {
+                return;
+            }
+            within(text, self.lines.changed()).await.expect("it goes on");
+        }
     }
 
     /// What it has logged, which must not tell of a panic.

@@ -13,7 +13,7 @@ mod rest;
 mod tests;
 mod tokens;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 pub use self::{
     config::Config,
@@ -59,7 +59,7 @@ impl SignedIn {
 /// Decides who may come in.
 pub struct Auth {
     config: Config,
-    keys: Keys,
+    keys: RwLock<Arc<Keys>>,
     origins: Origins,
     users: Users,
 }
@@ -68,7 +68,16 @@ impl Auth {
     /// Accepts tokens signed with one of `keys`.
     #[must_use]
     pub fn new(config: Config, keys: Keys, origins: Origins, users: Users) -> Self {
-        Self { config, keys, origins, users }
+        Self { config, keys: RwLock::new(Arc::new(keys)), origins, users }
+    }
+
+    /// Accepts tokens signed with one of `keys` from now on, and no others. Who is signed in stays.
+    pub fn set_keys(&self, keys: Keys) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Finds the token, checks it, and makes sure that its user is known.
@@ -80,7 +89,7 @@ impl Auth {
     pub async fn sign_in(&self, credentials: &Credentials<'_>) -> Result<SignedIn, Refusal> {
         let token = credentials.token(&self.config, &self.origins).ok_or(TokenError::Missing)?;
         // Before the signature is known to be good nothing touches the store.
-        let claims = self.keys.verify(&token, &self.config)?;
+        let claims = self.keys().verify(&token, &self.config)?;
         let claimed = Claimed { username: claims.username, avatar: claims.avatar };
         let profile = self.users.sign_in(&claims.user, claimed).await?;
         Ok(SignedIn { user: claims.user, profile, roles: claims.roles, expires_at: claims.expires_at })
