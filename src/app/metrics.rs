@@ -23,6 +23,8 @@ pub(super) fn connect(
         let counted = sessions.sessions_by_transport();
         counted.map(|(transport, count)| Sample::labelled(transport.as_str(), number(count))).to_vec()
     });
+    let dropped = transport.clone();
+    metrics.read("volatile_dropped", move || vec![Sample::plain(dropped.volatile_dropped())]);
     let sockets = Arc::clone(features);
     metrics.read("sockets", move || {
         let namespaces = sockets.namespaces().iter();

@@ -93,12 +93,14 @@ async fn serve(
     let origins =
         Origins::from_setting(&config.server.client_origin, config.server.listen.ip().is_loopback()).changing();
     let adapter: Arc<dyn Adapter> = Arc::new(Single);
-    let background = Background { tracker: stopper.tracker.clone(), stop: stopper.stop.clone() };
+    let metrics = Metrics::default();
+    let background =
+        Background { tracker: stopper.tracker.clone(), stop: stopper.stop.clone(), metrics: metrics.clone() };
     let keys = Keys::hs256(&[secret]);
     let features = Arc::new(Features::new(config.features(), &store, keys, origins.clone(), &adapter, background));
-    let server = features.serve(Server::builder(Limits::from(&config.socketio))).build();
+    let server = features.serve(Server::builder(Limits::from(&config.socketio)).metrics(&metrics)).build();
     let transport = Transport::new(config.socketio.clone(), server, stopper.tracker.clone());
-    let (obstacles, metrics) = (Obstacles::default(), Metrics::default());
+    let obstacles = Obstacles::default();
     metrics::connect(&metrics, &features, &transport, (&store, &storage_config(&config)), &logging);
     register_reloads(&mut reload, logging, &origins, &features);
     let admin = Admin { obstacles: obstacles.clone(), metrics, metrics_access: config.server.metrics };

@@ -37,6 +37,7 @@ use crate::{
     http::Origins,
     server::{Builder, Namespace, Rest, Routes, ServerEventDoc},
     storage::Store,
+    telemetry::Metrics,
 };
 
 /// The namespaces of the feature document.
@@ -96,6 +97,7 @@ pub struct Features {
     pub receipts: Arc<Receipts>,
     /// Users.
     pub users: Users,
+    metrics: Metrics,
     namespaces: [Arc<Namespace>; 3],
     limits: SessionLimits,
     /// Which features hear of sockets, in this order.
@@ -122,11 +124,18 @@ impl Features {
         };
         let users = Users::new(store.clone(), config.auth.auto_provision);
         let conversations = Arc::new(Conversations::new(store.clone(), users.clone(), rooms));
-        let messages = Messages::new(store.clone(), users.clone(), Arc::clone(&conversations), config.messages);
+        let messages = Messages::new(
+            store.clone(),
+            users.clone(),
+            Arc::clone(&conversations),
+            config.messages,
+            &background.metrics,
+        );
         let recovery = Recovery::new(store.clone(), users.clone(), Arc::clone(&conversations), config.missed_messages);
         let messages = Arc::new(messages);
         let receipts = Receipts::new(Arc::clone(&messages), Arc::clone(&conversations));
         let receipts = Arc::new(receipts);
+        let metrics = background.metrics.clone();
         let queue = OfflineQueue::new(
             store.clone(),
             (config.queue, config.delivery.confirm),
@@ -143,6 +152,7 @@ impl Features {
             recovery: Arc::new(recovery),
             users,
             namespaces,
+            metrics,
             limits,
             listeners: vec![Arc::new(queue.clone())],
             queue,
@@ -153,7 +163,7 @@ impl Features {
     pub fn serve(&self, builder: Builder) -> Builder {
         let [root, messages, notifications] = &self.namespaces;
         let gate = Arc::new(ChatGate::new(
-            Arc::clone(&self.auth),
+            (Arc::clone(&self.auth), self.metrics.clone()),
             (Arc::clone(&self.conversations), self.queue.clone()),
             self.limits,
             self.listeners.clone(),

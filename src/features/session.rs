@@ -20,6 +20,7 @@ use crate::{
         Admission, ConnectError, ConnectRequest, Connecting, Event, Middleware, Refusal, ServerEvent, ServerEventDoc,
         Socket,
     },
+    telemetry::Metrics,
     transport::Handshake,
 };
 
@@ -61,6 +62,7 @@ pub struct SessionLimits {
 /// Lets users with a good token in and puts them into their rooms.
 pub struct ChatGate {
     auth: Arc<Auth>,
+    metrics: Metrics,
     conversations: Arc<Conversations>,
     queue: OfflineQueue,
     limits: SessionLimits,
@@ -71,12 +73,12 @@ impl ChatGate {
     /// A gate for all chat namespaces.
     #[must_use]
     pub fn new(
-        auth: Arc<Auth>,
+        (auth, metrics): (Arc<Auth>, Metrics),
         (conversations, queue): (Arc<Conversations>, OfflineQueue),
         limits: SessionLimits,
         listeners: Vec<Arc<dyn SocketListener>>,
     ) -> Self {
-        Self { auth, conversations, queue, limits, listeners }
+        Self { auth, metrics, conversations, queue, limits, listeners }
     }
 
     fn greet(&self, socket: &Arc<Socket>, signed_in: &SignedIn) {
@@ -96,7 +98,7 @@ impl ChatGate {
 
 impl Middleware for ChatGate {
     fn connect(&self, request: ConnectRequest) -> Connecting {
-        let auth = Arc::clone(&self.auth);
+        let (auth, metrics) = (Arc::clone(&self.auth), self.metrics.clone());
         Box::pin(async move {
             let signed_in = auth.sign_in(&Credentials::of_connect(&request)).await;
             match signed_in {
@@ -104,7 +106,10 @@ impl Middleware for ChatGate {
                     let user = Some(signed_in.user.as_str().into());
                     Ok(Admission { socket_id: request.socket_id, data: Arc::new(signed_in), user })
                 }
-                Err(refusal) => Err(ConnectError::from_refusal(&refusal)),
+                Err(refusal) => {
+                    metrics.auth_refusal(refusal.code);
+                    Err(ConnectError::from_refusal(&refusal))
+                }
             }
         })
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Namespace, ServerEvent, encode};
-use crate::{cluster::Published, ids::SocketId};
+use crate::{cluster::Published, ids::SocketId, telemetry::SOCKET_EVENTS};
 
 /// An event on its way to many sockets of one namespace.
 #[derive(Clone, Debug)]
@@ -70,20 +70,28 @@ impl<'a> Broadcast<'a> {
     /// Sends a typed event.
     pub fn emit<E: ServerEvent>(&self, event: &E) {
         match serde_json::to_string(event) {
-            Ok(json) => self.emit_raw(E::NAME, &[&json], &[]),
+            Ok(json) => {
+                self.emit_raw(E::NAME, &[&json], &[]);
+            }
             Err(error) => tracing::error!(%error, event = E::NAME, "an event could not be written as JSON"),
         }
     }
 
     /// Sends an event whose arguments are JSON texts, with the attachments of their placeholders.
     ///
-    /// Returns after queueing; nothing waits for receivers.
-    pub fn emit_raw(&self, name: &str, args: &[&str], attachments: &[Bytes]) {
+    /// Returns after queueing how many sockets of this node it was queued for; nothing waits for receivers.
+    pub fn emit_raw(&self, name: &str, args: &[&str], attachments: &[Bytes]) -> usize {
+        tracing::info!(
+            target: SOCKET_EVENTS, eventName = name, namespace = &**self.namespace.name(), rooms = ?self.rooms,
+            "Socket event emitted"
+        );
         let mut packets = None;
+        let mut receivers = 0;
         self.namespace.for_each(&self.rooms, &self.except, |socket| {
             if self.except_socket == Some(socket.id()) {
                 return;
             }
+            receivers += 1;
             // Encoded for the first receiver; without one there is nothing to encode.
             let packets =
                 packets.get_or_insert_with(|| encode::event(self.namespace.name(), None, name, args, attachments));
@@ -102,5 +110,6 @@ impl<'a> Broadcast<'a> {
                 volatile: self.volatile,
             });
         }
+        receivers
     }
 }

@@ -240,18 +240,19 @@ impl Client {
         tracing::info!(target: SOCKET_EVENTS, eventName = name, namespace, socketId = socket_id, userId = user, "Socket event received");
         let event = Event { name, args, attachments, wants_ack: packet.id.is_some() };
         let served = route.handlers.get(name);
+        served.map_or(&self.shared.unknown_events, |served| &served.received).inc();
         let admitted = route.middleware.admit(socket, served.map_or(name, |served| served.name), &event);
         let served = match (admitted, served) {
             (Ok(()), Some(served)) => served,
             (admitted, _) => {
                 let refusal = admitted.err().unwrap_or_else(|| unknown_event(name, route));
-                reply(socket, name, packet.id, Outcome::Refused(refusal));
+                self.shared.reply(socket, name, packet.id, Outcome::Refused(refusal));
                 return Ok(());
             }
         };
         let result = catch_unwind(AssertUnwindSafe(|| served.handler.handle(socket, &event)));
         match result.unwrap_or_else(|_| Reply::Now(self.shared.panicked(name))) {
-            Reply::Now(outcome) => reply(socket, name, packet.id, outcome),
+            Reply::Now(outcome) => self.shared.reply(socket, name, packet.id, outcome),
             Reply::Later(future) => {
                 let (shared, socket) = (Arc::clone(&self.shared), Arc::clone(socket));
                 let (event, id) = (Box::from(name), packet.id);
@@ -281,7 +282,7 @@ impl Client {
     fn finish(&mut self, finished: Finished) {
         match finished {
             Finished::Admitted { route, result } => self.finish_connect(route, result),
-            Finished::Handled { socket, event, id, outcome } => reply(&socket, &event, id, outcome),
+            Finished::Handled { socket, event, id, outcome } => self.shared.reply(&socket, &event, id, outcome),
         }
     }
 }
@@ -350,6 +351,7 @@ impl Connection for Client {
     }
 
     fn handle_close(&mut self, reason: CloseReason) {
+        self.shared.metrics.closed(reason);
         let reason = reason.to_string();
         for (route, socket) in std::mem::take(&mut self.sockets) {
             disconnect(&route, &socket, &reason);
@@ -367,25 +369,34 @@ fn disconnect(route: &Route, socket: &Arc<Socket>, reason: &str) {
     route.middleware.disconnected(socket, reason);
 }
 
-fn reply(socket: &Arc<Socket>, event: &str, id: Option<u64>, outcome: Outcome) {
-    let args = match (outcome, id) {
-        (Outcome::Silent, _) | (Outcome::Ack(_), None) => return,
-        (Outcome::Refused(refusal), None) => return socket.emit_refusal(event, &refusal),
-        (Outcome::Refused(refusal), Some(_)) => Args::one(refusal.to_ack()),
-        (Outcome::Ack(args), Some(_)) => args,
-    };
-    if let Some(id) = id {
-        let json: Vec<&str> = args.json.iter().map(String::as_str).collect();
-        socket.send(&encode::ack(socket.namespace().name(), id, &json, &args.attachments), false);
-    }
-}
-
 fn unknown_event(name: &str, route: &Route) -> Refusal {
     let namespace = route.namespace.name();
     Refusal::new(ErrorCode::UnknownEvent, format!("the namespace {namespace} has no event {name:?}"))
 }
 
 impl Shared {
+    /// Answers an event.
+    fn reply(&self, socket: &Arc<Socket>, event: &str, id: Option<u64>, outcome: Outcome) {
+        if let Outcome::Refused(refusal) = &outcome {
+            self.metrics.refusal(refusal.code);
+            let (namespace, socket_id, user) = (&**socket.namespace().name(), socket.id().as_str(), socket.user());
+            tracing::warn!(
+                target: SOCKET_EVENTS, eventName = event, namespace, socketId = socket_id, userId = user,
+                code = refusal.code.name(), "Socket event refused"
+            );
+        }
+        let args = match (outcome, id) {
+            (Outcome::Silent, _) | (Outcome::Ack(_), None) => return,
+            (Outcome::Refused(refusal), None) => return socket.emit_refusal(event, &refusal),
+            (Outcome::Refused(refusal), Some(_)) => Args::one(refusal.to_ack()),
+            (Outcome::Ack(args), Some(_)) => args,
+        };
+        if let Some(id) = id {
+            let json: Vec<&str> = args.json.iter().map(String::as_str).collect();
+            socket.send(&encode::ack(socket.namespace().name(), id, &json, &args.attachments), false);
+        }
+    }
+
     fn panicked(&self, event: &str) -> Outcome {
         self.panics.fetch_add(1, Ordering::Relaxed);
         tracing::error!(event, "a handler panicked; its request was refused");

@@ -25,6 +25,8 @@ use std::{
     time::Duration,
 };
 
+use prometheus_client::metrics::counter::Counter;
+
 use self::routes::Route;
 pub use self::{
     broadcast::Broadcast,
@@ -40,6 +42,7 @@ pub use self::{
 };
 use crate::{
     protocol::socketio,
+    telemetry::Metrics,
     transport::{Application, Config, Handshake, Session},
 };
 
@@ -81,13 +84,16 @@ pub struct Server {
 struct Shared {
     routes: HashMap<Arc<str>, Arc<Route>>,
     limits: Limits,
+    metrics: Metrics,
+    /// Events under names that nobody serves.
+    unknown_events: Counter,
     panics: AtomicU64,
 }
 
 impl Server {
     /// A server without namespaces.
     pub fn builder(limits: Limits) -> Builder {
-        Builder { routes: HashMap::new(), limits }
+        Builder { routes: HashMap::new(), limits, metrics: Metrics::default() }
     }
 
     /// How many handlers have panicked since the start. Each is a bug; the test suite expects 0.
@@ -110,12 +116,18 @@ impl Application for Server {
 pub struct Builder {
     routes: HashMap<Arc<str>, Arc<Route>>,
     limits: Limits,
+    metrics: Metrics,
 }
 
 impl Builder {
+    /// Counts into these metrics. To be said before namespaces are added.
+    pub fn metrics(self, metrics: &Metrics) -> Self {
+        Self { metrics: metrics.clone(), ..self }
+    }
+
     /// Adds a namespace with what serves it.
     pub fn namespace(mut self, namespace: &Arc<Namespace>, middleware: Arc<dyn Middleware>, routes: Routes) -> Self {
-        let route = Route::new(Arc::clone(namespace), middleware, routes);
+        let route = Route::new(Arc::clone(namespace), middleware, routes, &self.metrics);
         self.routes.insert(Arc::clone(namespace.name()), Arc::new(route));
         self
     }
@@ -123,6 +135,9 @@ impl Builder {
     /// The server.
     #[must_use]
     pub fn build(self) -> Server {
-        Server { shared: Arc::new(Shared { routes: self.routes, limits: self.limits, panics: AtomicU64::new(0) }) }
+        let Self { routes, limits, metrics } = self;
+        let unknown_events = metrics.event(None);
+        let shared = Shared { routes, limits, metrics, unknown_events, panics: AtomicU64::new(0) };
+        Server { shared: Arc::new(shared) }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use prometheus_client::metrics::counter::Counter;
+
 use super::{ClientEvent, ClientEventDoc, Event, Handler, Middleware, Namespace, Refusal, Reply, Socket, event::typed};
+use crate::telemetry::Metrics;
 
 /// The handlers of one namespace, by event name.
 #[derive(Default)]
@@ -16,6 +19,7 @@ pub struct Routes {
 pub(super) struct Served {
     pub(super) name: &'static str,
     pub(super) handler: Arc<dyn Handler>,
+    pub(super) received: Counter,
 }
 
 impl Routes {
@@ -35,7 +39,7 @@ impl Routes {
     {
         let handler: Arc<dyn Handler> = Arc::new(typed::<E, F, R>(handle));
         self.documented.push(ClientEventDoc::of::<E>());
-        let served = Served { name: E::NAME, handler };
+        let served = Served { name: E::NAME, handler, received: Counter::default() };
         let names = std::iter::once(&E::NAME).chain(E::ALIASES);
         names.fold(self, |routes, name| routes.insert(name, served.clone()))
     }
@@ -47,7 +51,7 @@ impl Routes {
         name: &'static str,
         handle: impl Fn(&Arc<Socket>, &Event<'_>) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        self.insert(name, Served { name, handler: Arc::new(handle) })
+        self.insert(name, Served { name, handler: Arc::new(handle), received: Counter::default() })
     }
 
     /// The names served, in no order.
@@ -76,7 +80,16 @@ pub(super) struct Route {
 }
 
 impl Route {
-    pub(super) fn new(namespace: Arc<Namespace>, middleware: Arc<dyn Middleware>, routes: Routes) -> Self {
-        Self { namespace, middleware, handlers: routes.handlers }
+    pub(super) fn new(
+        namespace: Arc<Namespace>,
+        middleware: Arc<dyn Middleware>,
+        routes: Routes,
+        metrics: &Metrics,
+    ) -> Self {
+        let mut handlers = routes.handlers;
+        for served in handlers.values_mut() {
+            served.received = metrics.event(Some(served.name));
+        }
+        Self { namespace, middleware, handlers }
     }
 }

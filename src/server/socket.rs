@@ -18,6 +18,7 @@ use super::{Admission, Args, Namespace, Refusal, ServerEvent, encode};
 use crate::{
     ids::SocketId,
     protocol::engineio::CloseReason,
+    telemetry::SOCKET_EVENTS,
     transport::{Outgoing, Receipt, Session},
 };
 
@@ -133,11 +134,13 @@ impl Socket {
 
     /// Sends an event whose arguments are JSON texts, with the attachments of their placeholders.
     pub fn emit_raw(&self, name: &str, args: &[&str], attachments: &[Bytes]) {
+        self.log_emission(name);
         self.send(&encode::event(self.namespace.name(), None, name, args, attachments), false);
     }
 
     /// The same, and [`Middleware::confirmed`](super::Middleware::confirmed) hears of `key` and `seq` once the client has it.
     pub fn emit_tracked(&self, name: &str, args: &[&str], key: [u8; 12], seq: u64) {
+        self.log_emission(name);
         let packets = encode::event(self.namespace.name(), None, name, args, &[]);
         self.session.send_tracked(&packets, Receipt { socket: self.number, key, seq });
     }
@@ -221,6 +224,13 @@ impl Socket {
             }
         }
         self.session.send_tracked(packets, Receipt { socket: self.number, key, seq });
+    }
+
+    fn log_emission(&self, name: &str) {
+        tracing::info!(
+            target: SOCKET_EVENTS, eventName = name, namespace = &**self.namespace.name(), socketId = self.id.as_str(),
+            userId = self.user(), "Socket event emitted"
+        );
     }
 
     /// Its number among the sockets of its session.

@@ -140,7 +140,7 @@ families! {
     users_online: GaugeRead, "Users with at least one socket.";
     sessions_closed: Counter by "reason", "Sessions that have ended.";
     slow_consumers: Counter, "Sessions closed because their client read too slowly.";
-    volatile_dropped: Counter, "Events dropped for a slow reader because they are worthless when late.";
+    volatile_dropped: CounterRead, "Events dropped for a slow reader because they are worthless when late.";
     events: Counter by "event", "Events received.";
     refusals: Counter by "code", "Requests refused.";
     auth_refusals: Counter by "code", "Clients that were not let in.";

@@ -14,7 +14,10 @@ mod task;
 mod websocket;
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     task::Context,
 };
 
@@ -121,6 +124,8 @@ struct Shared<A> {
     application: A,
     registry: Arc<Registry>,
     tracker: TaskTracker,
+    /// Volatile packets that slow readers did not get.
+    volatile_dropped: Arc<AtomicU64>,
     /// Why all sessions were ended; no new one is opened then.
     closing: OnceLock<CloseReason>,
 }
@@ -139,6 +144,7 @@ impl<A: Application> Transport<A> {
                 config,
                 application,
                 registry: Arc::default(),
+                volatile_dropped: Arc::default(),
                 tracker,
                 closing: OnceLock::new(),
             }),
@@ -169,6 +175,11 @@ impl<A: Application> Transport<A> {
         [(TransportKind::Polling, polling), (TransportKind::WebSocket, all - polling)]
     }
 
+    /// Volatile packets that slow readers did not get, since the start.
+    pub fn volatile_dropped(&self) -> u64 {
+        self.shared.volatile_dropped.load(Ordering::Relaxed)
+    }
+
     /// Ends all sessions: what is queued for each is written first. From now on no new one is opened.
     pub fn close_all(&self, reason: CloseReason) {
         self.shared.closing.get_or_init(|| reason);
@@ -185,9 +196,11 @@ impl<A: Application> Transport<A> {
         io: Option<Box<dyn Io>>,
         base64_only: bool,
     ) -> Arc<Session> {
-        let Shared { config, application, registry, tracker, closing } = &*self.shared;
+        let Shared { config, application, registry, tracker, closing, volatile_dropped } = &*self.shared;
         let limits = OutboxLimits { packets: config.outbox_packets, bytes: config.outbox_bytes };
-        let session = Session::new(Sid::fresh(), handshake.version, transport, limits, config.max_http_buffer_bytes);
+        let mut session =
+            Session::new(Sid::fresh(), handshake.version, transport, limits, config.max_http_buffer_bytes);
+        session.count_dropped(volatile_dropped);
         let session = Arc::new(session);
         let timing = Timing {
             ping_interval: config.ping_interval(),

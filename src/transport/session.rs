@@ -4,8 +4,8 @@ use std::{
     collections::VecDeque,
     net::IpAddr,
     sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -55,6 +55,7 @@ pub struct Session {
     max_message_bytes: AtomicUsize,
     /// Whether any packet waits for proof of its arrival: what a session's task looks at before it takes the lock.
     tracks: AtomicBool,
+    volatile_dropped: Arc<AtomicU64>,
     state: Mutex<State>,
     waker: AtomicWaker,
 }
@@ -117,9 +118,15 @@ impl Session {
             limits,
             max_message_bytes: AtomicUsize::new(max_message_bytes),
             tracks: AtomicBool::new(false),
+            volatile_dropped: Arc::default(),
             state: Mutex::new(state),
             waker: AtomicWaker::new(),
         }
+    }
+
+    /// Counts what is dropped for this session together with others.
+    pub(super) fn count_dropped(&mut self, counter: &Arc<AtomicU64>) {
+        self.volatile_dropped = Arc::clone(counter);
     }
 
     /// The session id. It is a credential: log its `Debug` form only.
@@ -209,7 +216,10 @@ impl Session {
                     self.tracks.store(true, Ordering::Release);
                 }
             }
-            Queued::Dropped => return,
+            Queued::Dropped => {
+                self.volatile_dropped.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
             Queued::Overflow => {
                 state.close.get_or_insert(CloseReason::SlowConsumer);
             }

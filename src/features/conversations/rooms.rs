@@ -52,17 +52,22 @@ impl Rooms {
             // Without a room a broadcast goes to all.
             let Some((first, others)) = rooms.split_first() else { return };
             let to = others.iter().fold(namespace.to(first), |to, room| to.to(room)).except(&without).volatile();
-            self.names::<E>().for_each(|name| to.emit_raw(name, &[&json], &[]));
+            for name in self.names::<E>() {
+                to.emit_raw(name, &[&json], &[]);
+            }
         }
     }
 
     /// Sends a change of the conversation's log, which is the event as JSON, to everybody in it: who has got it is tracked.
-    pub fn emit_change<E: ServerEvent>(&self, conversation: ConversationId, seq: u64, json: &str) {
+    /// Returns how many sockets that is.
+    pub fn emit_change<E: ServerEvent>(&self, conversation: ConversationId, seq: u64, json: &str) -> usize {
+        let mut receivers = 0;
         let room = conversation_room(conversation);
         for namespace in &*self.namespaces {
             let to = namespace.to(&room).tracked(*conversation.as_bytes(), seq);
-            self.names::<E>().for_each(|name| to.emit_raw(name, &[json], &[]));
+            receivers += self.names::<E>().map(|name| to.emit_raw(name, &[json], &[])).sum::<usize>();
         }
+        receivers
     }
 
     /// Sends an event to everybody in a conversation.
@@ -99,7 +104,9 @@ impl Rooms {
 
     fn emit_json<E: ServerEvent>(&self, room: &str, json: &str) {
         for namespace in &*self.namespaces {
-            self.names::<E>().for_each(|name| namespace.to(room).emit_raw(name, &[json], &[]));
+            for name in self.names::<E>() {
+                namespace.to(room).emit_raw(name, &[json], &[]);
+            }
         }
     }
 

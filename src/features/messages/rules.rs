@@ -22,6 +22,7 @@ use crate::{
     ids::{ConversationId, MessageId, UserId},
     server::Refusal,
     storage::{Batch, CommitError, Store, Versioned},
+    telemetry::Metrics,
 };
 
 /// How often an edit is tried again because another change of the message was faster.
@@ -55,13 +56,20 @@ pub struct Messages {
     conversations: Arc<Conversations>,
     pub(super) config: Config,
     listeners: Arc<OnceLock<Vec<Arc<dyn MessageListener>>>>,
+    metrics: Metrics,
 }
 
 impl Messages {
     /// Messages in `store`, told to the rooms of `conversations`.
     #[must_use]
-    pub fn new(store: Store, users: Users, conversations: Arc<Conversations>, config: Config) -> Self {
-        Self { store, users, conversations, config, listeners: Arc::default() }
+    pub fn new(
+        store: Store,
+        users: Users,
+        conversations: Arc<Conversations>,
+        config: Config,
+        metrics: &Metrics,
+    ) -> Self {
+        Self { store, users, conversations, config, listeners: Arc::default(), metrics: metrics.clone() }
     }
 
     /// Who is asked and told about messages from now on. Set once, when the server is put together.
@@ -106,7 +114,9 @@ impl Messages {
             message.seq = committed.seq(appended);
             let sent = Sent::new(&message, false)?;
             let event = MessageNew::json(sent.message.get(), sent.seq);
-            this.conversations.rooms().emit_change::<MessageNew>(conversation, sent.seq, &event);
+            let receivers = this.conversations.rooms().emit_change::<MessageNew>(conversation, sent.seq, &event);
+            this.metrics.messages_stored().inc();
+            this.metrics.deliveries().inc_by(receivers as u64);
             this.listeners().for_each(|listener| listener.sent(&message));
             Ok::<_, serde_json::Error>(sent)
         });

@@ -91,6 +91,7 @@ impl Flush {
             for (id, cursor) in backlog.cursors() {
                 shared.conversations.pass_over(&self.user, id, cursor).await?;
             }
+            shared.metrics.queue_truncated().inc_by(backlog.dropped());
             self.socket.emit(&QueueTruncated { dropped: backlog.dropped() });
         }
         Ok(backlog)
@@ -124,7 +125,12 @@ impl Flush {
     fn tell_one(&self, backlog: &Backlog, change: &LoggedChange, event: Replayed) -> String {
         let (id, seq) = (change.conversation, change.seq);
         let again = backlog.was_sent(id, seq) || self.queue.shared.is_doubtful(change.entry.at);
-        let json = if again { redelivered(&event.json) } else { event.json };
+        let json = if again {
+            self.queue.shared.metrics.redeliveries().inc();
+            redelivered(&event.json)
+        } else {
+            event.json
+        };
         self.socket.emit_tracked(event.name, &[&json], *id.as_bytes(), seq);
         json
     }

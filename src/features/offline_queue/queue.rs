@@ -22,6 +22,7 @@ use crate::{
     ids::{ConversationId, Sid, SocketId, UserId},
     server::{Refusal, Socket},
     storage::{Batch, CommitError, Record, Store, Table},
+    telemetry::Metrics,
 };
 
 /// One row while the server is not running: it says that all cursors were written at the last stop.
@@ -57,6 +58,7 @@ pub(super) struct Shared {
     pub(super) positions: Positions,
     /// Everything before this moment may have been delivered although no cursor says so: the last stop was a crash.
     doubtful_before: Option<Timestamp>,
+    pub(super) metrics: Metrics,
     tracker: TaskTracker,
     stop: CancellationToken,
     /// Conversations that are held back from sockets which have just connected, until their flush begins.
@@ -74,6 +76,8 @@ pub struct Background {
     pub tracker: TaskTracker,
     /// Told when the server stops.
     pub stop: CancellationToken,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 impl OfflineQueue {
@@ -98,6 +102,7 @@ impl OfflineQueue {
             receipts,
             positions: Positions::default(),
             doubtful_before: (!clean).then(Timestamp::now),
+            metrics: background.metrics,
             tracker: background.tracker,
             stop: background.stop,
             held: DashMap::new(),
@@ -136,6 +141,7 @@ impl OfflineQueue {
 
     /// The client has these changes: `conversation` and number, in order.
     pub fn confirmed(&self, socket: &Arc<Socket>, user: &UserId, receipts: &[([u8; 12], u64)]) {
+        self.shared.metrics.deliveries_confirmed().inc_by(receipts.len() as u64);
         if self.shared.confirm == Confirm::Transport {
             for (key, seq) in receipts {
                 let to = Position { delivered: *seq, sent: *seq };
