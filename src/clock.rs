@@ -61,6 +61,12 @@ impl Timestamp {
         Self(self.0.saturating_add(millis(duration)))
     }
 
+    /// How long after `earlier` this is; nothing when it is before.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or_default())
+    }
+
     /// Reads ISO-8601 (with an offset or `Z`) of at most 40 characters.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

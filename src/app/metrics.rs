@@ -32,6 +32,8 @@ pub(super) fn connect(
     });
     let users = Arc::clone(features);
     metrics.read("users_online", move || vec![Sample::plain(number(users_online(&users)))]);
+    let locks = Arc::clone(features);
+    metrics.read("locks_held", move || vec![Sample::plain(number(locks.locks.held()))]);
     let (store, config) = store;
     let (panics, server) = (store.clone(), transport.clone());
     metrics.read("panics", move || vec![Sample::plain(server.application().panics().saturating_add(panics.panics()))]);

@@ -97,7 +97,8 @@ async fn serve(
     let background =
         Background { tracker: stopper.tracker.clone(), stop: stopper.stop.clone(), metrics: metrics.clone() };
     let keys = Keys::hs256(&[secret]);
-    let features = Arc::new(Features::new(config.features(), &store, keys, origins.clone(), &adapter, background));
+    let features = Features::new(config.features(), &store, keys, origins.clone(), &adapter, background)?;
+    let features = Arc::new(features);
     let server = features.serve(Server::builder(Limits::from(&config.socketio)).metrics(&metrics)).build();
     let transport = Transport::new(config.socketio.clone(), server, stopper.tracker.clone());
     let obstacles = Obstacles::default();
@@ -148,6 +149,8 @@ fn register_reloads(reload: &mut Reload, logging: Logging, origins: &Origins, fe
     reload.on(&["server.client_origin"], move |config| {
         origins.set(Origins::from_setting(&config.server.client_origin, config.server.listen.ip().is_loopback()));
     });
+    let locks = Arc::clone(&features.locks);
+    reload.on(&["locks."], move |config| locks.set_config(config.locks.clone()));
     let auth = Arc::clone(&features.auth);
     reload.on(&["auth.jwt_secret"], move |config| match secret(config) {
         Ok((secret, _)) => auth.set_keys(Keys::hs256(&[&secret])),

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     auth::{Auth, Keys, SocketListener},
     conversations::{Conversations, Rooms},
+    message_locks::Locks,
     messages::Messages,
     missed_messages::Recovery,
     offline_queue::{Background, OfflineQueue},
@@ -36,7 +37,7 @@ use crate::{
     cluster::Adapter,
     http::Origins,
     server::{Builder, Namespace, Rest, Routes, ServerEventDoc},
-    storage::Store,
+    storage::{StorageError, Store},
     telemetry::Metrics,
 };
 
@@ -52,6 +53,7 @@ pub const SERVER_EVENTS: &[&[ServerEventDoc]] = &[
     messages::SERVER_EVENTS,
     receipts::SERVER_EVENTS,
     offline_queue::SERVER_EVENTS,
+    message_locks::SERVER_EVENTS,
 ];
 
 /// The settings of all features.
@@ -89,6 +91,8 @@ pub struct Features {
     pub conversations: Arc<Conversations>,
     /// Messages.
     pub messages: Arc<Messages>,
+    /// Edit locks.
+    pub locks: Arc<Locks>,
     /// Missed messages.
     pub recovery: Arc<Recovery>,
     /// The offline queue.
@@ -106,7 +110,10 @@ pub struct Features {
 
 impl Features {
     /// Puts the features together.
-    #[must_use]
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
     pub fn new(
         config: Config,
         store: &Store,
@@ -114,7 +121,7 @@ impl Features {
         origins: Origins,
         adapter: &Arc<dyn Adapter>,
         background: Background,
-    ) -> Self {
+    ) -> Result<Self, StorageError> {
         let namespaces = [ROOT, MESSAGES, NOTIFICATIONS].map(|name| Namespace::new(name, Arc::clone(adapter)));
         let [root, messages, _] = &namespaces;
         let rooms = Rooms::new(vec![Arc::clone(root), Arc::clone(messages)], config.compat.legacy_events);
@@ -144,7 +151,10 @@ impl Features {
             Arc::clone(&receipts),
             background,
         );
-        Self {
+        let locks = Locks::new(store.clone(), Arc::clone(&conversations), Arc::clone(&messages), config.locks)?;
+        let locks = Arc::new(locks);
+        messages.set_listeners(vec![Arc::clone(&locks) as _]);
+        Ok(Self {
             auth: Arc::new(Auth::new(config.auth, keys, origins, users.clone())),
             conversations,
             messages,
@@ -154,9 +164,10 @@ impl Features {
             namespaces,
             metrics,
             limits,
-            listeners: vec![Arc::new(queue.clone())],
+            listeners: vec![Arc::new(queue.clone()), Arc::clone(&locks) as _],
+            locks,
             queue,
-        }
+        })
     }
 
     /// Adds the chat namespaces to a server. `/` and `/messages` serve the same events.
@@ -190,7 +201,7 @@ impl Features {
 
     /// What goes on by itself until `stop`: sweeping what is past its time, and the like. Each part in small steps.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        tokio::join!(self.messages.run_expiry(stop.clone()), self.queue.run(stop));
+        tokio::join!(self.messages.run_expiry(stop.clone()), self.queue.run(stop.clone()), self.locks.run(stop));
     }
 
     /// Writes what is kept in memory. The last thing before the store is closed, when all sockets have gone.
@@ -208,6 +219,7 @@ impl Features {
         let routes = conversations::socket_routes(Routes::new(), &self.conversations);
         let routes = messages::socket_routes(routes, &self.messages);
         let routes = receipts::socket_routes(routes, &self.receipts);
+        let routes = message_locks::socket_routes(routes, &self.locks);
         let routes = last_seen::socket_routes(routes, &self.conversations);
         missed_messages::socket_routes(routes, &self.recovery)
     }

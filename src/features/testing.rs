@@ -28,6 +28,7 @@ pub(super) fn features() -> Features {
 pub(super) fn features_with(config: Config) -> Features {
     let adapter: Arc<dyn Adapter> = Arc::new(Single);
     Features::new(config, &Store::memory(), Keys::hs256(&[SECRET]), Origins::Any, &adapter, Background::default())
+        .expect("a store in memory")
 }
 
 /// A user id.

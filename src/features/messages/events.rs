@@ -61,6 +61,9 @@ pub struct EditMessage {
     /// The revision that the client has seen; another one is a conflict.
     #[serde(default)]
     pub rev: Option<u32>,
+    /// The fencing number of the lock under which it was edited; once that has ended it is a conflict.
+    #[serde(default)]
+    pub fence: Option<u64>,
 }
 
 impl ClientEvent for EditMessage {

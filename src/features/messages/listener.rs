@@ -8,12 +8,13 @@ use crate::{
 
 /// A feature that has a say when messages change, or wants to know.
 pub trait MessageListener: Send + Sync {
-    /// Whether `user`, who has the right to, may change the text of `message` at the moment.
+    /// Whether `user`, who has the right to, may change the text of `message` at the moment; `fence` is the number of the lock under
+    /// which the change was made, if the client told one.
     ///
     /// # Errors
     ///
     /// The edit is refused with this.
-    fn may_edit(&self, _user: &UserId, _message: MessageId) -> Result<(), Refusal> {
+    fn may_edit(&self, _user: &UserId, _message: MessageId, _fence: Option<u64>) -> Result<(), Refusal> {
         Ok(())
     }
 

@@ -56,6 +56,8 @@ struct Edit {
     content: String,
     #[serde(default)]
     rev: Option<u32>,
+    #[serde(default)]
+    fence: Option<u64>,
 }
 
 /// One page of a conversation.
@@ -106,7 +108,7 @@ async fn edit(
     Path(id): Path<String>,
     Payload(edit): Payload<Edit>,
 ) -> Result<Json<MessageView>, Refusal> {
-    messages.edit(&caller.user, parse_id(&id)?, &edit.content, edit.rev).await.map(Json)
+    messages.edit(&caller.user, parse_id(&id)?, &edit.content, edit.rev, edit.fence).await.map(Json)
 }
 
 /// `DELETE /api/messages/{id}`.

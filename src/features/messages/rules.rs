@@ -132,13 +132,14 @@ impl Messages {
     /// # Errors
     ///
     /// `not_found` for a message of a foreign conversation or a deleted one, `forbidden` for somebody else's, `conflict` when
-    /// `rev` is not the present one.
+    /// `rev` is not the present one or the lock with `fence` has ended, `locked` while somebody else is editing.
     pub async fn edit(
         &self,
         user: &UserId,
         id: MessageId,
         content: &str,
         rev: Option<u32>,
+        fence: Option<u64>,
     ) -> Result<MessageView, Refusal> {
         for _ in 0..ATTEMPTS {
             let found = self.find(user, id)?;
@@ -153,7 +154,7 @@ impl Messages {
                 return Err(Refusal::new(ErrorCode::Conflict, message).with("rev", found.value.rev));
             }
             check_content(content, found.value.media.is_some(), &self.config)?;
-            self.listeners().try_for_each(|listener| listener.may_edit(user, id))?;
+            self.listeners().try_for_each(|listener| listener.may_edit(user, id, fence))?;
             let now = Timestamp::now();
             let mut record = found.value.clone();
             record.content = content.to_owned();

@@ -32,7 +32,7 @@ async fn send(messages: Arc<Messages>, socket: Arc<Socket>, draft: Draft, legacy
 /// Handles `message:edit`.
 async fn edit(messages: Arc<Messages>, socket: Arc<Socket>, event: EditMessage) -> Result<EditedAck, Refusal> {
     let user = &SignedIn::of(&socket)?.user;
-    let message = messages.edit(user, event.message_id, &event.content, event.rev).await?;
+    let message = messages.edit(user, event.message_id, &event.content, event.rev, event.fence).await?;
     Ok(EditedAck { message })
 }
 

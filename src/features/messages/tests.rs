@@ -57,13 +57,13 @@ async fn only_the_sender_edits_and_a_stale_revision_is_a_conflict() {
     let features = features();
     let to = features.direct("alice", "bob").await;
     let sent = features.send("alice", to, "draft").await.expect("a member");
-    let refused = features.messages.edit(&id("bob"), sent.id, "mine", None).await.expect_err("not his");
+    let refused = features.messages.edit(&id("bob"), sent.id, "mine", None, None).await.expect_err("not his");
     assert_eq!(refused.code, ErrorCode::Forbidden);
-    let refused = features.messages.edit(&id("eve"), sent.id, "mine", None).await.expect_err("not hers to see");
+    let refused = features.messages.edit(&id("eve"), sent.id, "mine", None, None).await.expect_err("not hers to see");
     assert_eq!(refused.code, ErrorCode::NotFound);
-    let edited = features.messages.edit(&id("alice"), sent.id, "final", Some(1)).await.expect("hers");
+    let edited = features.messages.edit(&id("alice"), sent.id, "final", Some(1), None).await.expect("hers");
     assert_eq!((edited.content.as_str(), edited.rev, edited.seq), ("final", 2, sent.seq));
-    let refused = features.messages.edit(&id("alice"), sent.id, "late", Some(1)).await.expect_err("stale");
+    let refused = features.messages.edit(&id("alice"), sent.id, "late", Some(1), None).await.expect_err("stale");
     assert_eq!(refused.code, ErrorCode::Conflict);
 }
 
@@ -78,7 +78,7 @@ async fn a_deleted_message_leaves_a_tombstone_without_its_text() {
     features.messages.delete(&id("bob"), sent.id).await.expect("again is no mistake");
     let history = features.messages.history(&id("carol"), to, HistoryRange::After(0), 10).expect("a member");
     assert_eq!((history[0].content.as_str(), history[0].deleted), ("", true));
-    let refused = features.messages.edit(&id("bob"), sent.id, "back", None).await.expect_err("gone");
+    let refused = features.messages.edit(&id("bob"), sent.id, "back", None, None).await.expect_err("gone");
     assert_eq!(refused.code, ErrorCode::NotFound);
 }
 

@@ -60,7 +60,7 @@ async fn edits_and_deletions_of_what_the_client_has_come_as_changes() {
     let to = features.direct("alice", "bob").await;
     let edited = features.send("alice", to, "old").await.expect("a member").id;
     let deleted = features.send("alice", to, "wrong").await.expect("a member").id;
-    features.messages.edit(&id("alice"), edited, "new", None).await.expect("hers");
+    features.messages.edit(&id("alice"), edited, "new", None, None).await.expect("hers");
     features.messages.delete(&id("alice"), deleted).await.expect("hers");
     let request = GetMissedMessages { cursors: Some(cursors_of([(to, 2)])), ..Default::default() };
     let page = features.recovery.page(&id("bob"), &request).expect("allowed");

@@ -40,12 +40,13 @@ class Child {
 
 /** A chat server. `secret: null` lets it make its own. */
 export class Hobnob {
-    static async start({ secret = randomBytes(33).toString('base64'), dir, listen = '127.0.0.1:0' } = {}) {
+    static async start({ secret = randomBytes(33).toString('base64'), dir, listen = '127.0.0.1:0', env: settings = {} } = {}) {
         const hobnob = new Hobnob();
         hobnob.secret = secret;
         hobnob.ownsDir = dir === undefined;
         hobnob.dir = dir ?? (await mkdtemp(join(tmpdir(), 'hobnob-interop-')));
-        const env = { PATH: process.env.PATH };
+        hobnob.settings = settings;
+        const env = { PATH: process.env.PATH, ...settings };
         if (secret !== null) env.JWT_SECRET = secret;
         // The data directory is the working directory, too: no config.toml or .env of the developer's is read.
         const args = ['serve', '--listen', listen, '--data-dir', hobnob.dir];
@@ -95,9 +96,21 @@ export class Hobnob {
     /** Stops the process and starts another one in its place: same address, same data. */
     async restart() {
         const code = await this.stop();
-        const next = await Hobnob.start({ secret: this.secret, dir: this.dir, listen: new URL(this.url).host });
+        return { code, next: await this.#again() };
+    }
+
+    /** Kills the process with SIGKILL and starts another one in its place: same address, same data. */
+    async crash() {
+        this.child.process.kill('SIGKILL');
+        await within(this.child.exited, 'the server is dead');
+        return this.#again();
+    }
+
+    async #again() {
+        const { secret, dir, settings: env } = this;
+        const next = await Hobnob.start({ secret, dir, env, listen: new URL(this.url).host });
         next.ownsDir = this.ownsDir;
-        return { code, next };
+        return next;
     }
 
     stop() {
