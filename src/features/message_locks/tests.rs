@@ -32,12 +32,12 @@ async fn sweep(features: &Features) {
     let locks = Arc::clone(&features.locks);
     let stopped = stop.clone();
     let run = async move { locks.run(stopped).await };
-    let stopper = async move {
+    let end = async move {
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
         stop.cancel();
     };
-    tokio::join!(run, stopper);
+    tokio::join!(run, end);
 }
 
 #[tokio::test(start_paused = true)]
@@ -77,7 +77,7 @@ async fn a_lock_outlives_its_connection_for_the_grace_and_never_its_timeout() {
     let message = message(&features).await;
     // Nobody has a socket in this test, so the grace runs at once.
     acquire(&features, "ann", message).await.expect("free");
-    tokio::time::advance(GRACE - Duration::from_millis(1)).await;
+    tokio::time::advance(GRACE.saturating_sub(Duration::from_millis(1))).await;
     sweep(&features).await;
     acquire(&features, "bob", message).await.expect_err("within the grace");
     tokio::time::advance(Duration::from_millis(2)).await;
