@@ -104,4 +104,35 @@ pub(crate) enum Change {
     Edited(MessageId),
     /// A message was deleted.
     Deleted { message: MessageId, by: UserId },
+    /// Somebody reacted to a message, or took a reaction back.
+    Reacted { message: MessageId, by: UserId, emoji: String, added: bool },
+    /// A message was pinned.
+    Pinned { message: MessageId, by: UserId },
+    /// A message was unpinned.
+    Unpinned { message: MessageId, by: UserId },
+}
+
+impl Change {
+    /// The message that it is about.
+    pub(crate) fn message(&self) -> MessageId {
+        let (Self::New(message)
+        | Self::Edited(message)
+        | Self::Deleted { message, .. }
+        | Self::Reacted { message, .. }
+        | Self::Pinned { message, .. }
+        | Self::Unpinned { message, .. }) = self;
+        *message
+    }
+
+    /// The message that it brought in, if it did.
+    pub(crate) fn brings(&self) -> Option<MessageId> {
+        match self {
+            Self::New(message) => Some(*message),
+            Self::Edited(_)
+            | Self::Deleted { .. }
+            | Self::Reacted { .. }
+            | Self::Pinned { .. }
+            | Self::Unpinned { .. } => None,
+        }
+    }
 }

@@ -2,7 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::{Deleted, MESSAGES, MessageNew, MessageRecord, MessageView, Messages, Updated};
+use super::{
+    Deleted, MESSAGES, MessageNew, MessageRecord, MessageView, Messages, ReactionUpdated, Updated,
+    around::Around,
+    events::{Pinned, Unpinned},
+};
 use crate::{
     features::conversations::{Change, ChangeRecord},
     ids::{ConversationId, MessageId, UserId},
@@ -41,46 +45,58 @@ impl Messages {
     ///
     /// When the store cannot be read.
     pub(crate) fn replay(&self, changes: &[LoggedChange]) -> Result<Vec<Option<Replayed>>, Refusal> {
-        let mut ids: Vec<MessageId> = changes.iter().map(|change| message_of(&change.entry.change)).collect();
+        let mut ids: Vec<MessageId> = changes.iter().map(|change| change.entry.change.message()).collect();
         ids.sort_unstable();
         ids.dedup();
         let records = self.store.get_many(&MESSAGES, &ids)?;
-        let authors = self.authors(records.iter().flatten())?;
         let known: HashMap<MessageId, MessageRecord> =
             ids.into_iter().zip(records).filter_map(|(id, record)| Some((id, record?))).collect();
-        let tell = |change: &LoggedChange| {
-            let id = message_of(&change.entry.change);
-            let record = known.get(&id)?;
-            let conversation = change.conversation;
-            if let Some(deletion) = &record.deleted {
-                let json = to_json(&Deleted::new(id, conversation, &deletion.by, change.seq))?;
-                return Some(Replayed { name: Deleted::NAME, json, by: deletion.by.clone(), message: id });
-            }
-            let (by, view) = (record.sender.clone(), MessageView::by_author(id, record.clone(), &authors));
-            match &change.entry.change {
-                Change::New(_) => {
-                    let json = MessageNew::json(&to_json(&view)?, change.seq);
-                    Some(Replayed { name: MessageNew::NAME, json, by, message: id })
-                }
-                Change::Edited(_) => {
-                    let event = Updated { message: &view, message_id: id, edited_by: &by, change_seq: change.seq };
-                    Some(Replayed { name: Updated::NAME, json: to_json(&event)?, by: by.clone(), message: id })
-                }
-                Change::Deleted { .. } => None,
-            }
-        };
-        Ok(changes.iter().map(tell).collect())
+        let around = self.around(known.iter().map(|(id, record)| (*id, record)), false)?;
+        Ok(changes.iter().map(|change| tell(change, known.get(&change.entry.change.message())?, &around)).collect())
     }
 }
 
-/// The message that a change is about.
-fn message_of(change: &Change) -> MessageId {
-    let (Change::New(id) | Change::Edited(id) | Change::Deleted { message: id, .. }) = change;
-    *id
+fn tell(change: &LoggedChange, record: &MessageRecord, around: &Around) -> Option<Replayed> {
+    let LoggedChange { conversation, seq: change_seq, entry } = change;
+    let (conversation_id, change_seq, message_id) = (*conversation, *change_seq, entry.change.message());
+    if let Some(deletion) = &record.deleted {
+        let event = Deleted::new(message_id, conversation_id, &deletion.by, change_seq);
+        return replayed(&event, &deletion.by, message_id);
+    }
+    let view = || around.show(message_id, record.clone());
+    match &entry.change {
+        Change::New(_) => Some(Replayed {
+            name: MessageNew::NAME,
+            json: MessageNew::json(&to_json(&view())?, change_seq),
+            by: record.sender.clone(),
+            message: message_id,
+        }),
+        Change::Edited(_) => {
+            let (by, view): (_, MessageView) = (&record.sender, view());
+            replayed(&Updated { message: &view, message_id, edited_by: by, change_seq }, by, message_id)
+        }
+        Change::Reacted { by, emoji, added, .. } => {
+            let reactions = view().reactions;
+            let event = ReactionUpdated::new((message_id, conversation_id), by, (emoji, *added), reactions, change_seq);
+            replayed(&event, by, message_id)
+        }
+        Change::Pinned { by, .. } => {
+            replayed(&Pinned::new((message_id, conversation_id), record, by, change_seq), by, message_id)
+        }
+        Change::Unpinned { by, .. } => {
+            replayed(&Unpinned(Pinned::new((message_id, conversation_id), record, by, change_seq)), by, message_id)
+        }
+        // Its message says so itself.
+        Change::Deleted { .. } => None,
+    }
+}
+
+fn replayed<E: ServerEvent>(event: &E, by: &UserId, message: MessageId) -> Option<Replayed> {
+    Some(Replayed { name: E::NAME, json: to_json(event)?, by: by.clone(), message })
 }
 
 /// The payload of an event.
-pub(super) fn to_json(event: &impl serde::Serialize) -> Option<String> {
+pub(crate) fn to_json(event: &impl serde::Serialize) -> Option<String> {
     let json = serde_json::to_string(event);
     json.inspect_err(|error| tracing::error!(%error, "a change could not be written as JSON")).ok()
 }

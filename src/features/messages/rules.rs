@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::value::RawValue;
 
 use super::{
-    Authors, Config, Deleted, Draft, MESSAGES, MessageListener, MessageNew, MessageRecord, MessageView, Updated,
+    Config, Deleted, Draft, MESSAGES, MessageListener, MessageNew, MessageRecord, MessageView, Updated,
     draft::check_content,
     replay::to_json,
     store::{CLIENT_IDS, ClientIdRecord, Deletion, EXPIRING, ExpiringRecord},
@@ -52,8 +52,8 @@ impl Sent {
 #[derive(Clone)]
 pub struct Messages {
     pub(super) store: Store,
-    users: Users,
-    conversations: Arc<Conversations>,
+    pub(super) users: Users,
+    pub(super) conversations: Arc<Conversations>,
     pub(super) config: Config,
     listeners: Arc<OnceLock<Vec<Arc<dyn MessageListener>>>>,
     metrics: Metrics,
@@ -259,13 +259,10 @@ impl Messages {
     /// When the store cannot be read.
     pub(crate) fn load(&self, ids: &[MessageId]) -> Result<Vec<MessageView>, Refusal> {
         let records = self.store.get_many(&MESSAGES, ids)?;
-        let authors = self.authors(records.iter().flatten())?;
-        let found = ids.iter().zip(records).filter_map(|(id, record)| record.map(|record| (*id, record)));
-        Ok(found.map(|(id, record)| MessageView::by_author(id, record, &authors)).collect())
-    }
-
-    pub(super) fn authors<'a>(&self, records: impl Iterator<Item = &'a MessageRecord>) -> Result<Authors, Refusal> {
-        self.users.profiles(records.map(|record| &record.sender))
+        let found: Vec<_> =
+            ids.iter().zip(records).filter_map(|(id, record)| record.map(|record| (*id, record))).collect();
+        let around = self.around(found.iter().map(|(id, record)| (*id, record)), true)?;
+        Ok(found.into_iter().map(|(id, record)| around.show(id, record)).collect())
     }
 
     /// Where a message goes, and whether its sender may write there.
@@ -288,7 +285,7 @@ impl Messages {
     }
 
     /// A message that `user` may see, with its version.
-    pub(super) fn find(&self, user: &UserId, id: MessageId) -> Result<Versioned<MessageRecord>, Refusal> {
+    pub(crate) fn find(&self, user: &UserId, id: MessageId) -> Result<Versioned<MessageRecord>, Refusal> {
         let not_found = || Refusal::not_found("message");
         let found = self.store.get_versioned(&MESSAGES, &id)?.ok_or_else(not_found)?;
         self.conversations.access(user, found.value.conversation).map_err(|_| not_found())?;
@@ -319,8 +316,7 @@ impl Messages {
         batch.require_unchanged(&MESSAGES, &id, found);
         batch.put(&MESSAGES, &id, &record);
         let appended = batch.append(&LOG, &conversation, &ChangeRecord { change: Change::Edited(id), at: now });
-        let authors = self.authors(std::iter::once(&record))?;
-        let message = MessageView::by_author(id, record, &authors);
+        let message = self.around(std::iter::once((id, &record)), false)?.show(id, record);
         let (conversations, user) = (Arc::clone(&self.conversations), user.clone());
         Ok(self.store.commit_then(batch, move |committed| {
             let change_seq = committed.seq(appended);
@@ -373,14 +369,6 @@ pub enum HistoryRange {
     },
 }
 
-/// The message that a log entry brought in, if it did.
-fn sent_message(entry: &ChangeRecord) -> Option<MessageId> {
-    match &entry.change {
-        Change::New(id) => Some(*id),
-        Change::Edited(_) | Change::Deleted { .. } => None,
-    }
-}
-
 /// A message that is stored but cannot be shown. Its types rule that out.
 fn unwritable(error: &serde_json::Error) -> Refusal {
     tracing::error!(%error, "a message could not be written as JSON");
@@ -394,6 +382,7 @@ fn tombstone(message: &MessageRecord, by: &UserId, at: Timestamp) -> MessageReco
         media: None,
         data: None,
         mentions: Vec::new(),
+        pinned: None,
         deleted: Some(Deletion { by: by.clone(), at }),
         ..message.clone()
     }
@@ -417,5 +406,7 @@ fn record(from: &SignedIn, conversation: ConversationId, access: Access, draft: 
         edited_at: None,
         deleted: None,
         expires_at: draft.expires_at,
+        forwarded_from: None,
+        pinned: None,
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Timestamp,
     ids::{ConversationId, MessageId, UserId},
-    storage::{Record, Table},
+    storage::{Old, Record, RecordError, Table},
 };
 
 /// The present state of every message, by id.
@@ -51,7 +51,7 @@ pub struct Media {
     pub mime_type: Option<String>,
 }
 
-/// A message, version 1.
+/// A message, version 2.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MessageRecord {
     pub(crate) conversation: ConversationId,
@@ -74,6 +74,16 @@ pub(crate) struct MessageRecord {
     pub(crate) edited_at: Option<Timestamp>,
     pub(crate) deleted: Option<Deletion>,
     pub(crate) expires_at: Option<Timestamp>,
+    /// The message that this one is a copy of.
+    pub(crate) forwarded_from: Option<MessageId>,
+    pub(crate) pinned: Option<Pin>,
+}
+
+/// Who pinned a message, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pin {
+    pub(crate) by: UserId,
+    pub(crate) at: Timestamp,
 }
 
 /// Who deleted a message, and when.
@@ -84,11 +94,103 @@ pub(crate) struct Deletion {
 }
 
 impl Record for MessageRecord {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    /// Version 1 had neither copies nor pins.
+    fn upgrade(old: Old<'_>) -> Result<Self, RecordError> {
+        let old: v1::MessageRecord = old.read()?;
+        Ok(Self {
+            conversation: old.conversation,
+            seq: old.seq,
+            rev: old.rev,
+            sender: old.sender,
+            recipient: old.recipient,
+            kind: old.kind,
+            content: old.content,
+            media: old.media,
+            reply_to: old.reply_to,
+            mentions: old.mentions,
+            client_id: old.client_id,
+            data: old.data,
+            created_at: old.created_at,
+            edited_at: old.edited_at,
+            deleted: old.deleted,
+            expires_at: old.expires_at,
+            forwarded_from: None,
+            pinned: None,
+        })
+    }
 
     fn stamp(&mut self, seq: u64) {
         self.seq = seq;
     }
+}
+
+mod v1 {
+    //! Messages as they were first stored.
+
+    use serde::{Deserialize, Serialize};
+
+    use super::{Deletion, Kind, Media};
+    use crate::{
+        clock::Timestamp,
+        ids::{ConversationId, MessageId, UserId},
+        storage::Record,
+    };
+
+    /// A message, version 1.
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct MessageRecord {
+        pub(super) conversation: ConversationId,
+        pub(super) seq: u64,
+        pub(super) rev: u32,
+        pub(super) sender: UserId,
+        pub(super) recipient: Option<UserId>,
+        pub(super) kind: Kind,
+        pub(super) content: String,
+        pub(super) media: Option<Media>,
+        pub(super) reply_to: Option<MessageId>,
+        pub(super) mentions: Vec<UserId>,
+        pub(super) client_id: Option<String>,
+        pub(super) data: Option<String>,
+        pub(super) created_at: Timestamp,
+        pub(super) edited_at: Option<Timestamp>,
+        pub(super) deleted: Option<Deletion>,
+        pub(super) expires_at: Option<Timestamp>,
+    }
+
+    impl Record for MessageRecord {
+        const VERSION: u8 = 1;
+
+        fn stamp(&mut self, seq: u64) {
+            self.seq = seq;
+        }
+    }
+}
+
+/// Who reacted to a message with what. One row for all reactions of a message, so that a page of messages costs a row each and no
+/// scan; the limits of the feature bound it.
+pub(crate) const REACTIONS: Table<MessageId, ReactionsRecord> = Table::new("reactions");
+
+/// The reactions to a message, version 1: emoji in the order of their first use, users in the order in which they reacted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReactionsRecord {
+    pub(crate) by_emoji: Vec<(String, Vec<UserId>)>,
+}
+
+impl Record for ReactionsRecord {
+    const VERSION: u8 = 1;
+}
+
+/// The messages that are pinned in a conversation, by the moment they were.
+pub(super) const PINS: Table<(ConversationId, MessageId), PinRecord> = Table::new("pins");
+
+/// A message is pinned, version 1. What there is to know is in the message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PinRecord;
+
+impl Record for PinRecord {
+    const VERSION: u8 = 1;
 }
 
 /// What a client's key was used for, version 1.
@@ -109,4 +211,40 @@ pub(super) struct ExpiringRecord;
 
 impl Record for ExpiringRecord {
     const VERSION: u8 = 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{Batch, Store};
+
+    #[tokio::test]
+    async fn a_message_of_version_1_is_still_read() {
+        const OLD: Table<MessageId, v1::MessageRecord> = Table::new("messages");
+        let (store, id) = (Store::memory(), MessageId::fresh());
+        let old = v1::MessageRecord {
+            conversation: ConversationId::fresh(),
+            seq: 7,
+            rev: 2,
+            sender: UserId::new("ann").expect("a plain name"),
+            recipient: None,
+            kind: Kind::Image,
+            content: "old".to_owned(),
+            media: Some(Media { url: "u".to_owned(), ..Media::default() }),
+            reply_to: None,
+            mentions: Vec::new(),
+            client_id: None,
+            data: None,
+            created_at: Timestamp::from_millis(1),
+            edited_at: Some(Timestamp::from_millis(2)),
+            deleted: None,
+            expires_at: None,
+        };
+        let mut batch = Batch::new();
+        batch.put(&OLD, &id, &old);
+        store.commit(batch).await.expect("stored");
+        let read = store.get(&MESSAGES, &id).expect("readable").expect("there");
+        assert_eq!((read.content.as_str(), read.seq, read.rev, read.kind), ("old", 7, 2, Kind::Image));
+        assert_eq!((read.forwarded_from, read.pinned), (None, None));
+    }
 }

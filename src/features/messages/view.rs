@@ -1,7 +1,5 @@
 //! A message as clients see it.
 
-use std::collections::HashMap;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -12,9 +10,6 @@ use crate::{
     features::users::Profile,
     ids::{ConversationId, MessageId, UserId},
 };
-
-/// The profiles of those who wrote the messages that are shown.
-pub type Authors = HashMap<UserId, Profile>;
 
 /// Who sent a message: the profile, or the plain id for messages sent with the legacy event `send-message`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -72,14 +67,20 @@ pub struct MessageView {
     pub forwarded_from: Option<MessageId>,
     /// Users mentioned.
     pub mentions: Vec<UserId>,
-    /// Reactions; none yet.
-    pub reactions: [(); 0],
+    /// Who reacted with what, in the order of first use.
+    pub reactions: Vec<ReactionView>,
     /// The sender's own key.
     pub client_id: Option<String>,
     /// The app's own JSON.
     pub data: Option<Box<RawValue>>,
-    /// How far it has come: `sent`, once stored.
-    pub status: &'static str,
+    /// How far it has come for everybody but its sender: `sent` once stored, `delivered` and `read` when it is for all of them.
+    pub status: MessageStatus,
+    /// At how many of the others it has arrived; left out where nobody counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivered_to: Option<usize>,
+    /// How many of the others have read it; left out where nobody counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_by: Option<usize>,
     /// When it was sent.
     pub created_at: Timestamp,
     /// Whether its text has changed since.
@@ -94,6 +95,35 @@ pub struct MessageView {
     pub expires_at: Option<Timestamp>,
     /// Whether it is pinned.
     pub is_pinned: bool,
+    /// When that was done.
+    pub pinned_at: Option<Timestamp>,
+    /// Who did it.
+    pub pinned_by: Option<UserId>,
+}
+
+/// How far a message has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MessageStatus {
+    /// It is stored.
+    #[default]
+    Sent,
+    /// It has arrived at all others.
+    Delivered,
+    /// All others have read it.
+    Read,
+}
+
+/// One emoji under a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReactionView {
+    /// The emoji.
+    pub emoji: String,
+    /// How many users.
+    pub count: usize,
+    /// The first 100 of them.
+    pub user_ids: Vec<UserId>,
 }
 
 impl MessageView {
@@ -123,26 +153,23 @@ impl MessageView {
             media_mime_type,
             media: None,
             reply_to: record.reply_to,
-            forwarded_from: None,
+            forwarded_from: record.forwarded_from,
             mentions: record.mentions,
-            reactions: [],
+            reactions: Vec::new(),
             client_id: record.client_id,
             data: record.data.and_then(|data| RawValue::from_string(data).ok()),
-            status: "sent",
+            status: MessageStatus::Sent,
+            delivered_to: None,
+            read_by: None,
             created_at: record.created_at,
             edited: record.edited_at.is_some(),
             edited_at: record.edited_at,
             deleted: deleted_at.is_some(),
             deleted_at,
             expires_at: record.expires_at,
-            is_pinned: false,
+            is_pinned: record.pinned.is_some(),
+            pinned_at: record.pinned.as_ref().map(|pin| pin.at),
+            pinned_by: record.pinned.map(|pin| pin.by),
         }
-    }
-
-    /// The same, with the profile looked up among `authors`.
-    pub(crate) fn by_author(id: MessageId, record: MessageRecord, authors: &Authors) -> Self {
-        let sender =
-            authors.get(&record.sender).cloned().map_or_else(|| Sender::Id(record.sender.clone()), Sender::Profile);
-        Self::new(id, record, sender)
     }
 }
