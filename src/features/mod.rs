@@ -11,6 +11,7 @@ pub mod notifications;
 pub mod offline_queue;
 pub mod presence;
 pub mod rate_limits;
+pub mod reactions;
 pub mod receipts;
 pub mod session;
 #[cfg(test)]
@@ -28,7 +29,9 @@ use self::{
     message_locks::Locks,
     messages::Messages,
     missed_messages::Recovery,
+    notifications::Notifications,
     offline_queue::{Background, OfflineQueue},
+    reactions::Reactions,
     receipts::Receipts,
     session::{ChatGate, SessionLimits},
     users::Users,
@@ -37,7 +40,7 @@ use crate::{
     cluster::Adapter,
     http::Origins,
     server::{Builder, Namespace, Rest, Routes, ServerEventDoc},
-    storage::{StorageError, Store},
+    storage::{StorageError, Store, expiry::SteadyClock},
     telemetry::Metrics,
 };
 
@@ -54,6 +57,7 @@ pub const SERVER_EVENTS: &[&[ServerEventDoc]] = &[
     receipts::SERVER_EVENTS,
     offline_queue::SERVER_EVENTS,
     message_locks::SERVER_EVENTS,
+    notifications::SERVER_EVENTS,
 ];
 
 /// The settings of all features.
@@ -97,6 +101,10 @@ pub struct Features {
     pub recovery: Arc<Recovery>,
     /// The offline queue.
     pub queue: OfflineQueue,
+    /// Notifications.
+    pub notifications: Arc<Notifications>,
+    /// Reactions.
+    pub reactions: Arc<Reactions>,
     /// Receipts.
     pub receipts: Arc<Receipts>,
     /// Users.
@@ -123,7 +131,7 @@ impl Features {
         background: Background,
     ) -> Result<Self, StorageError> {
         let namespaces = [ROOT, MESSAGES, NOTIFICATIONS].map(|name| Namespace::new(name, Arc::clone(adapter)));
-        let [root, messages, _] = &namespaces;
+        let [root, messages, for_notifications] = &namespaces;
         let rooms = Rooms::new(vec![Arc::clone(root), Arc::clone(messages)], config.compat.legacy_events);
         let limits = SessionLimits {
             content_chars: config.messages.max_content_chars,
@@ -131,15 +139,20 @@ impl Features {
         };
         let users = Users::new(store.clone(), config.auth.auto_provision);
         let conversations = Arc::new(Conversations::new(store.clone(), users.clone(), rooms));
-        let messages = Messages::new(
+        let rooms = Rooms::new(vec![Arc::clone(root), Arc::clone(for_notifications)], config.compat.legacy_events);
+        let notifications = Notifications::new(store.clone(), Arc::clone(&conversations), rooms, config.notifications);
+        let notifications = Arc::new(notifications);
+        conversations.set_listener(Arc::clone(&notifications) as _);
+        let messages = Arc::new(Messages::new(
             store.clone(),
             users.clone(),
-            Arc::clone(&conversations),
+            (Arc::clone(&conversations), Arc::clone(&notifications)),
             config.messages,
             &background.metrics,
-        );
-        let recovery = Recovery::new(store.clone(), users.clone(), Arc::clone(&conversations), config.missed_messages);
-        let messages = Arc::new(messages);
+        ));
+        let reactions = Arc::new(Reactions::new(store.clone(), Arc::clone(&messages)));
+        let recovery =
+            Recovery::new(store.clone(), Arc::clone(&messages), Arc::clone(&conversations), config.missed_messages);
         let receipts = Receipts::new(Arc::clone(&messages), Arc::clone(&conversations));
         let receipts = Arc::new(receipts);
         let metrics = background.metrics.clone();
@@ -164,8 +177,10 @@ impl Features {
             namespaces,
             metrics,
             limits,
-            listeners: vec![Arc::new(queue.clone()), Arc::clone(&locks) as _],
+            listeners: vec![Arc::new(queue.clone()), Arc::clone(&locks) as _, Arc::clone(&notifications) as _],
             locks,
+            notifications,
+            reactions,
             queue,
         })
     }
@@ -180,9 +195,9 @@ impl Features {
             self.listeners.clone(),
         ));
         builder
-            .namespace(root, Arc::clone(&gate) as _, self.chat_routes())
+            .namespace(root, Arc::clone(&gate) as _, self.notification_routes(self.chat_routes()))
             .namespace(messages, Arc::clone(&gate) as _, self.chat_routes())
-            .namespace(notifications, gate, Routes::new())
+            .namespace(notifications, gate, self.notification_routes(Routes::new()))
     }
 
     /// The REST routes of all features. They find the [`Auth`] in the request's extensions.
@@ -195,13 +210,21 @@ impl Features {
         conversations::rest_routes(&self.conversations)
             .merge(last_seen::rest_routes(&self.conversations))
             .merge(messages::rest_routes(&self.messages))
+            .merge(reactions::rest_routes(&self.reactions))
             .merge(receipts::rest_routes(&self.receipts))
             .merge(offline_queue::rest_routes(&self.queue))
+            .merge(notifications::rest_routes(&self.notifications))
     }
 
     /// What goes on by itself until `stop`: sweeping what is past its time, and the like. Each part in small steps.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        tokio::join!(self.messages.run_expiry(stop.clone()), self.queue.run(stop.clone()), self.locks.run(stop));
+        let clock = SteadyClock::new();
+        tokio::join!(
+            self.messages.run_expiry(stop.clone(), clock.clone()),
+            self.notifications.run(stop.clone(), clock),
+            self.queue.run(stop.clone()),
+            self.locks.run(stop)
+        );
     }
 
     /// Writes what is kept in memory. The last thing before the store is closed, when all sockets have gone.
@@ -215,9 +238,14 @@ impl Features {
         &self.namespaces
     }
 
+    fn notification_routes(&self, routes: Routes) -> Routes {
+        notifications::socket_routes(routes, &self.notifications)
+    }
+
     fn chat_routes(&self) -> Routes {
         let routes = conversations::socket_routes(Routes::new(), &self.conversations);
         let routes = messages::socket_routes(routes, &self.messages);
+        let routes = reactions::socket_routes(routes, &self.reactions);
         let routes = receipts::socket_routes(routes, &self.receipts);
         let routes = message_locks::socket_routes(routes, &self.locks);
         let routes = last_seen::socket_routes(routes, &self.conversations);

@@ -134,16 +134,6 @@ impl Conversations {
         Ok(self.store.scan_log_back(&LOG, &conversation, seq.checked_add(1), limit)?)
     }
 
-    /// The members of `conversation`.
-    ///
-    /// # Errors
-    ///
-    /// When the store cannot be read.
-    pub(crate) fn member_ids(&self, conversation: ConversationId) -> Result<Vec<UserId>, Refusal> {
-        let rows = self.store.scan_prefix(&MEMBERS, &conversation, MAX_MEMBERS, Direction::Forward)?;
-        Ok(rows.into_iter().map(|((_, user), _)| user).collect())
-    }
-
     /// Whether `conversation` has more than `count` members.
     ///
     /// # Errors

@@ -60,7 +60,7 @@ impl Messages {
 
     fn standing(&self, conversation: ConversationId) -> Result<Standing, Refusal> {
         let cursors: HashMap<UserId, _> = self.conversations.cursors(conversation)?.into_iter().collect();
-        let members = self.conversations.member_ids(conversation)?.into_iter().map(|user| {
+        let members = self.conversations.members(conversation)?.into_iter().map(|user| {
             let (delivered, read) = cursors.get(&user).map_or((0, 0), |cursor| (cursor.delivered, cursor.read));
             (user, delivered, read)
         });

@@ -6,15 +6,22 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Draft, MessageView};
+use super::{Draft, MessageRecord, MessageView, ReactionView};
 use crate::{
+    features::conversations::Empty,
     ids::{ConversationId, MessageId, UserId},
     server::{ClientEvent, ServerEvent, ServerEventDoc},
 };
 
 /// What this feature sends.
-pub const SERVER_EVENTS: &[ServerEventDoc] =
-    &[ServerEventDoc::of::<MessageNew>(), ServerEventDoc::of::<Updated<'_>>(), ServerEventDoc::of::<Deleted<'_>>()];
+pub const SERVER_EVENTS: &[ServerEventDoc] = &[
+    ServerEventDoc::of::<MessageNew>(),
+    ServerEventDoc::of::<Updated<'_>>(),
+    ServerEventDoc::of::<Deleted<'_>>(),
+    ServerEventDoc::of::<ReactionUpdated>(),
+    ServerEventDoc::of::<Pinned>(),
+    ServerEventDoc::of::<Unpinned>(),
+];
 
 /// Sends a message. The ack comes after it is on disk.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -97,6 +104,55 @@ impl ClientEvent for DeleteMessage {
 pub struct DeletedAck {
     /// The message.
     pub message_id: MessageId,
+}
+
+/// Puts copies of a message into other conversations: all of them or none. For members of all of them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ForwardMessage {
+    /// The message.
+    pub message_id: MessageId,
+    /// Where to; 1 to 20.
+    pub conversation_ids: Vec<ConversationId>,
+}
+
+impl ClientEvent for ForwardMessage {
+    const NAME: &'static str = "message:forward";
+    type Ack = ForwardedAck;
+}
+
+/// The ack of a message that was forwarded.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ForwardedAck {
+    /// The copies, in the order of the conversations.
+    #[schemars(with = "Vec<MessageView>")]
+    pub messages: Vec<Box<RawValue>>,
+}
+
+/// Pins a message. For admins of a group, and for both in a direct conversation.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PinMessage {
+    /// The message.
+    pub message_id: MessageId,
+}
+
+impl ClientEvent for PinMessage {
+    const NAME: &'static str = "message:pin";
+    type Ack = Empty;
+}
+
+/// Takes the pin off. For admins of a group, and for both in a direct conversation.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UnpinMessage {
+    /// The message.
+    pub message_id: MessageId,
+}
+
+impl ClientEvent for UnpinMessage {
+    const NAME: &'static str = "message:unpin";
+    type Ack = Empty;
 }
 
 /// A message was sent; to everybody in the conversation, the sender too. The message object and `changeSeq`, the number of this
@@ -196,4 +252,93 @@ impl<'a> Deleted<'a> {
             change_seq: seq,
         }
     }
+}
+
+/// Somebody reacted to a message, or took a reaction back; to everybody in the conversation.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReactionUpdated {
+    /// The message.
+    pub message_id: MessageId,
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// Who did it.
+    pub user_id: UserId,
+    /// The emoji.
+    pub emoji: String,
+    /// `added` or `removed`.
+    pub action: &'static str,
+    /// All reactions to the message.
+    pub reactions: Vec<ReactionView>,
+    /// The number of this change in the conversation's log.
+    pub change_seq: u64,
+}
+
+impl ServerEvent for ReactionUpdated {
+    const NAME: &'static str = "reaction:updated";
+}
+
+impl ReactionUpdated {
+    /// The event for one change.
+    pub(crate) fn new(
+        (message_id, conversation_id): (MessageId, ConversationId),
+        user: &UserId,
+        (emoji, added): (&str, bool),
+        reactions: Vec<ReactionView>,
+        change_seq: u64,
+    ) -> Self {
+        Self {
+            message_id,
+            conversation_id,
+            user_id: user.clone(),
+            emoji: emoji.to_owned(),
+            action: if added { "added" } else { "removed" },
+            reactions,
+            change_seq,
+        }
+    }
+}
+
+/// A message was pinned; to everybody in the conversation.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "MessagePinned")]
+pub struct Pinned {
+    /// The message.
+    pub message_id: MessageId,
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// The same when it is a group.
+    pub group_id: Option<ConversationId>,
+    /// Who did it.
+    pub pinned_by: UserId,
+    /// The number of this change in the conversation's log.
+    pub change_seq: u64,
+}
+
+impl ServerEvent for Pinned {
+    const NAME: &'static str = "message:pinned";
+}
+
+impl Pinned {
+    /// The event for one change.
+    pub(super) fn new(
+        (message_id, conversation_id): (MessageId, ConversationId),
+        record: &MessageRecord,
+        by: &UserId,
+        change_seq: u64,
+    ) -> Self {
+        let group_id = record.recipient.is_none().then_some(conversation_id);
+        Self { message_id, conversation_id, group_id, pinned_by: by.clone(), change_seq }
+    }
+}
+
+/// The pin was taken off a message; to everybody in the conversation.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(rename = "MessageUnpinned")]
+pub struct Unpinned(pub Pinned);
+
+impl ServerEvent for Unpinned {
+    const NAME: &'static str = "message:unpinned";
 }

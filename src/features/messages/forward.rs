@@ -2,9 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{
-    Deletion, MESSAGES, MessageNew, MessageRecord, MessageView, Messages, rules::unwritable, view::Sender,
-};
+use super::{MESSAGES, MessageNew, MessageRecord, MessageView, Messages, rules::unwritable, view::Sender};
 use crate::{
     clock::Timestamp,
     features::{
@@ -51,7 +49,7 @@ impl Messages {
             let entry = ChangeRecord { change: Change::New(fresh), at: copy.created_at };
             let appended = batch.append(&LOG, target, &entry);
             batch.put_stamped(&MESSAGES, &fresh, &copy, appended);
-            self.announce_forward(&mut batch, from, fresh, &copy)?;
+            Self::announce_forward(&mut batch, from, fresh, &copy);
             copies.push((appended, MessageView::new(fresh, copy, Sender::Profile((*from.profile).clone()))));
         }
         let this = self.clone();
@@ -89,7 +87,7 @@ fn copy(from: &SignedIn, target: ConversationId, id: MessageId, source: &Message
         data: source.data.clone(),
         created_at: Timestamp::now(),
         edited_at: None,
-        deleted: None::<Deletion>,
+        deleted: None,
         expires_at: None,
         forwarded_from: Some(id),
         pinned: None,

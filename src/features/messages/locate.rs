@@ -2,7 +2,7 @@
 
 use super::{MESSAGES, Messages};
 use crate::{
-    features::conversations::{Change, ChangeRecord},
+    features::conversations::ChangeRecord,
     ids::{ConversationId, MessageId, UserId},
     server::Refusal,
 };
@@ -42,13 +42,7 @@ impl Messages {
     ///
     /// When the store cannot be read.
     pub(crate) fn senders(&self, entries: &[(u64, ChangeRecord)]) -> Result<Vec<(UserId, MessageId)>, Refusal> {
-        let ids: Vec<MessageId> = entries
-            .iter()
-            .filter_map(|(_, entry)| match entry.change {
-                Change::New(id) => Some(id),
-                Change::Edited(_) | Change::Deleted { .. } => None,
-            })
-            .collect();
+        let ids: Vec<MessageId> = entries.iter().filter_map(|(_, entry)| entry.change.brings()).collect();
         let records = self.store.get_many(&MESSAGES, &ids)?;
         let found = ids.into_iter().zip(records).filter_map(|(id, record)| record.map(|record| (record.sender, id)));
         Ok(found.collect())

@@ -6,12 +6,16 @@
 //!
 //! Spec: feature document, "Message Deletion Notifications"; contract, sections 3.1, 3.2 and 7.
 
+mod announce;
+mod around;
 mod config;
 mod draft;
 pub mod events;
 mod expiry;
+mod forward;
 mod listener;
 mod locate;
+mod pins;
 mod replay;
 mod rest;
 mod rules;
@@ -21,19 +25,20 @@ mod store;
 mod tests;
 mod view;
 
+pub(crate) use self::{
+    around::Around,
+    replay::{LoggedChange, Replayed},
+    store::{MESSAGES, MessageRecord, REACTIONS, ReactionsRecord},
+};
 pub use self::{
     config::Config,
     draft::Draft,
-    events::{Deleted, MessageNew, SERVER_EVENTS, Updated},
+    events::{Deleted, MessageNew, ReactionUpdated, SERVER_EVENTS, Updated},
     listener::MessageListener,
     locate::Located,
     rest::routes as rest_routes,
     rules::{HistoryRange, Messages, Sent},
     socket::routes as socket_routes,
     store::{Kind, Media},
-    view::{Authors, MessageView},
-};
-pub(crate) use self::{
-    replay::{LoggedChange, Replayed},
-    store::{MESSAGES, MessageRecord},
+    view::{MessageStatus, MessageView, ReactionView},
 };

@@ -14,7 +14,7 @@ use serde_json::{Value, json, value::RawValue};
 use super::{Draft, HistoryRange, MessageView, Messages};
 use crate::{
     features::auth::Caller,
-    ids::MessageId,
+    ids::{ConversationId, MessageId},
     server::{Endpoint, Params, Payload, Refusal, Rest},
 };
 
@@ -36,7 +36,19 @@ pub fn routes(messages: &Arc<Messages>) -> Rest {
     let change =
         Endpoint::put("/api/messages/{id}", "Changes the text; for the sender.").body::<Edit>().answer::<MessageView>();
     let remove = Endpoint::delete("/api/messages/{id}", "Deletes a message for everybody; for its sender and admins.");
+    let copy = Endpoint::post("/api/messages/{id}/forward", "Puts copies of a message into other conversations.")
+        .body::<Targets>()
+        .answer::<Forwarded>();
+    let pin_one =
+        Endpoint::post("/api/messages/{id}/pin", "Pins a message; for admins, or both in a direct conversation.");
+    let unpin_one = Endpoint::delete("/api/messages/{id}/pin", "Takes the pin off a message.");
+    let list_pinned = Endpoint::get("/api/messages/conversation/{id}/pinned", "The pinned messages of a conversation.")
+        .answer::<PinnedMessages>();
     Rest::new()
+        .on(copy, messages, forward)
+        .on(pin_one, messages, pin)
+        .on(unpin_one, messages, unpin)
+        .on(list_pinned, messages, pinned)
         .on(send_one, messages, send)
         .on(read, messages, history)
         .on(change, messages, edit)
@@ -119,6 +131,68 @@ async fn delete(
 ) -> Result<Json<Value>, Refusal> {
     messages.delete(&caller.user, parse_id(&id)?).await?;
     Ok(Json(json!({"message": "ok"})))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "ForwardTargets")]
+struct Targets {
+    /// Where to; 1 to 20.
+    conversation_ids: Vec<ConversationId>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Forwarded {
+    #[schemars(with = "Vec<MessageView>")]
+    messages: Vec<Box<RawValue>>,
+    count: usize,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct PinnedMessages {
+    pinned_messages: Vec<MessageView>,
+}
+
+/// `POST /api/messages/{id}/forward {conversationIds}`.
+async fn forward(
+    State(messages): State<Arc<Messages>>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+    Payload(targets): Payload<Targets>,
+) -> Result<Json<Forwarded>, Refusal> {
+    let copies = messages.forward(&caller, parse_id(&id)?, &targets.conversation_ids).await?;
+    Ok(Json(Forwarded { count: copies.len(), messages: copies }))
+}
+
+/// `POST /api/messages/{id}/pin`.
+async fn pin(
+    State(messages): State<Arc<Messages>>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    messages.pin(&caller.user, parse_id(&id)?, true).await?;
+    Ok(Json(json!({"message": "ok"})))
+}
+
+/// `DELETE /api/messages/{id}/pin`.
+async fn unpin(
+    State(messages): State<Arc<Messages>>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    messages.pin(&caller.user, parse_id(&id)?, false).await?;
+    Ok(Json(json!({"message": "ok"})))
+}
+
+/// `GET /api/messages/conversation/{id}/pinned`.
+async fn pinned(
+    State(messages): State<Arc<Messages>>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Json<PinnedMessages>, Refusal> {
+    let id = id.parse().map_err(|_| Refusal::not_found("conversation"))?;
+    Ok(Json(PinnedMessages { pinned_messages: messages.pinned(&caller.user, id)? }))
 }
 
 /// An id that is none names nothing.

@@ -8,7 +8,7 @@ use super::{
     Config, Deleted, Draft, MESSAGES, MessageListener, MessageNew, MessageRecord, MessageView, Updated,
     draft::check_content,
     replay::to_json,
-    store::{CLIENT_IDS, ClientIdRecord, Deletion, EXPIRING, ExpiringRecord},
+    store::{CLIENT_IDS, ClientIdRecord, Deletion, EXPIRING, ExpiringRecord, PINS, REACTIONS},
     view::Sender,
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     features::{
         auth::SignedIn,
         conversations::{Access, Change, ChangeRecord, Conversations, LOG},
+        notifications::Notifications,
         users::Users,
     },
     ids::{ConversationId, MessageId, UserId},
@@ -57,6 +58,7 @@ pub struct Messages {
     pub(super) config: Config,
     listeners: Arc<OnceLock<Vec<Arc<dyn MessageListener>>>>,
     metrics: Metrics,
+    pub(super) notifications: Arc<Notifications>,
 }
 
 impl Messages {
@@ -65,11 +67,12 @@ impl Messages {
     pub fn new(
         store: Store,
         users: Users,
-        conversations: Arc<Conversations>,
+        (conversations, notifications): (Arc<Conversations>, Arc<Notifications>),
         config: Config,
         metrics: &Metrics,
     ) -> Self {
-        Self { store, users, conversations, config, listeners: Arc::default(), metrics: metrics.clone() }
+        let metrics = metrics.clone();
+        Self { store, users, conversations, config, listeners: Arc::default(), metrics, notifications }
     }
 
     /// Who is asked and told about messages from now on. Set once, when the server is put together.
@@ -78,7 +81,7 @@ impl Messages {
         debug_assert!(!already, "listeners are set once");
     }
 
-    fn listeners(&self) -> impl Iterator<Item = &dyn MessageListener> {
+    pub(super) fn listeners(&self) -> impl Iterator<Item = &dyn MessageListener> {
         self.listeners.get().into_iter().flatten().map(|listener| &**listener)
     }
 
@@ -94,8 +97,12 @@ impl Messages {
         self.check_reply(&draft, conversation)?;
         let id = MessageId::fresh();
         let fingerprint = if draft.client_id.is_some() { draft.fingerprint() } else { 0 };
-        let record = record(from, conversation, access, draft);
+        let mut record = record(from, conversation, access, draft);
+        // Whoever is not in the conversation is not told of it, and nobody learns who exists.
+        record.mentions.retain(|user| self.conversations.access(user, conversation).is_ok());
         let mut batch = Batch::new();
+        Self::announce_mentions(&mut batch, from, id, &record);
+        let mentions = !record.mentions.is_empty();
         let key = record.client_id.clone().map(|client_id| (from.user.clone(), client_id));
         if let Some(key) = &key {
             batch.require_absent(&CLIENT_IDS, key);
@@ -118,6 +125,9 @@ impl Messages {
             this.metrics.messages_stored().inc();
             this.metrics.deliveries().inc_by(receivers as u64);
             this.listeners().for_each(|listener| listener.sent(&message));
+            if mentions {
+                this.after_announcements();
+            }
             Ok::<_, serde_json::Error>(sent)
         });
         match (stored.await, key) {
@@ -231,7 +241,7 @@ impl Messages {
                     let entries = self.store.scan_log(&LOG, &id, cursor, limit)?;
                     let Some((last, _)) = entries.last() else { break };
                     cursor = *last;
-                    found.extend(entries.into_iter().filter_map(|(_, entry)| sent_message(&entry)));
+                    found.extend(entries.into_iter().filter_map(|(_, entry)| entry.change.brings()));
                 }
                 found.truncate(limit);
             }
@@ -242,7 +252,7 @@ impl Messages {
                     let entries = self.store.scan_log_back(&LOG, &id, before, wanted)?;
                     let Some((last, _)) = entries.last() else { break };
                     before = Some(*last);
-                    found.extend(entries.into_iter().filter_map(|(_, entry)| sent_message(&entry)));
+                    found.extend(entries.into_iter().filter_map(|(_, entry)| entry.change.brings()));
                 }
                 found.truncate(wanted);
                 found.drain(..skip.min(found.len()));
@@ -342,6 +352,10 @@ impl Messages {
         if let Some(at) = found.value.expires_at {
             batch.delete(&EXPIRING, &(at, id));
         }
+        if found.value.pinned.is_some() {
+            batch.delete(&PINS, &(conversation, id));
+        }
+        batch.delete(&REACTIONS, &id);
         let change = Change::Deleted { message: id, by: user.clone() };
         let appended = batch.append(&LOG, &conversation, &ChangeRecord { change, at: now });
         let (this, user) = (self.clone(), user.clone());
@@ -370,7 +384,7 @@ pub enum HistoryRange {
 }
 
 /// A message that is stored but cannot be shown. Its types rule that out.
-fn unwritable(error: &serde_json::Error) -> Refusal {
+pub(super) fn unwritable(error: &serde_json::Error) -> Refusal {
     tracing::error!(%error, "a message could not be written as JSON");
     Refusal::new(ErrorCode::Internal, "the message is stored but cannot be shown")
 }

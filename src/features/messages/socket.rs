@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use super::{
     Draft, Messages, Sent,
-    events::{DeleteMessage, DeletedAck, EditMessage, EditedAck, LegacySendMessage, SendMessage, SentAck},
+    events::{
+        DeleteMessage, DeletedAck, EditMessage, EditedAck, ForwardMessage, ForwardedAck, LegacySendMessage, PinMessage,
+        SendMessage, SentAck, UnpinMessage,
+    },
 };
 use crate::{
-    features::auth::SignedIn,
+    features::{auth::SignedIn, conversations::Empty},
+    ids::MessageId,
     server::{Refusal, Routes, Socket},
 };
 
@@ -16,11 +20,15 @@ use crate::{
 pub fn routes(routes: Routes, messages: &Arc<Messages>) -> Routes {
     let with = || Arc::clone(messages);
     let (send_in, legacy_in, edit_in, delete_in) = (with(), with(), with(), with());
+    let (forward_in, pin_in, unpin_in) = (with(), with(), with());
     routes
         .on::<SendMessage, _, _>(move |socket, event| send(Arc::clone(&send_in), socket, event.0, false))
         .on::<LegacySendMessage, _, _>(move |socket, event| send(Arc::clone(&legacy_in), socket, event.0, true))
         .on::<EditMessage, _, _>(move |socket, event| edit(Arc::clone(&edit_in), socket, event))
         .on::<DeleteMessage, _, _>(move |socket, event| delete(Arc::clone(&delete_in), socket, event))
+        .on::<ForwardMessage, _, _>(move |socket, event| forward(Arc::clone(&forward_in), socket, event))
+        .on::<PinMessage, _, _>(move |socket, event| pin(Arc::clone(&pin_in), socket, event.message_id, true))
+        .on::<UnpinMessage, _, _>(move |socket, event| pin(Arc::clone(&unpin_in), socket, event.message_id, false))
 }
 
 /// Handles `message:send` and `send-message`.
@@ -40,4 +48,16 @@ async fn edit(messages: Arc<Messages>, socket: Arc<Socket>, event: EditMessage) 
 async fn delete(messages: Arc<Messages>, socket: Arc<Socket>, event: DeleteMessage) -> Result<DeletedAck, Refusal> {
     messages.delete(&SignedIn::of(&socket)?.user, event.message_id).await?;
     Ok(DeletedAck { message_id: event.message_id })
+}
+
+/// Handles `message:forward`.
+async fn forward(messages: Arc<Messages>, socket: Arc<Socket>, event: ForwardMessage) -> Result<ForwardedAck, Refusal> {
+    let copies = messages.forward(SignedIn::of(&socket)?, event.message_id, &event.conversation_ids).await?;
+    Ok(ForwardedAck { messages: copies })
+}
+
+/// Handles `message:pin` and `message:unpin`.
+async fn pin(messages: Arc<Messages>, socket: Arc<Socket>, id: MessageId, pinned: bool) -> Result<Empty, Refusal> {
+    messages.pin(&SignedIn::of(&socket)?.user, id, pinned).await?;
+    Ok(Empty {})
 }

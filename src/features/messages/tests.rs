@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{Draft, HistoryRange};
+use super::{Draft, HistoryRange, MessageStatus};
 use crate::{
     clock::Timestamp,
     codes::ErrorCode,
     features::{
         messages::store::CLIENT_IDS,
+        receipts::UpTo,
         testing::{features, id},
     },
 };
+
+/// The last messages.
+const END: HistoryRange = HistoryRange::Before { seq: None, skip: 0 };
 
 fn with_key(to: crate::ids::ConversationId, text: &str, key: &str) -> Draft {
     Draft { conversation_id: Some(to), content: text.to_owned(), client_id: Some(key.to_owned()), ..Draft::default() }
@@ -149,4 +153,86 @@ async fn client_keys_are_forgotten_after_their_retention_and_not_before() {
     tokio::time::advance(Duration::from_hours(2 * 24)).await;
     features.messages.sweep_client_ids().await.expect("swept");
     assert!(!kept());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_forwarded_to_all_or_to_none() {
+    let features = features();
+    let source = features.group("alice", &["bob"]).await;
+    let (one, two) = (features.direct("alice", "cara").await, features.group("alice", &["dan"]).await);
+    let foreign = features.group("eve", &["dan"]).await;
+    let sent = features.send("alice", source, "news").await.expect("stored");
+    let alice = features.signed_in("alice");
+
+    let copies = features.messages.forward(&alice, sent.id, &[one, two]).await.expect("a member of all");
+    assert_eq!(copies.len(), 2);
+    let copy = features.messages.history(&id("dan"), two, END, 10).expect("a member").pop().expect("one");
+    assert_eq!((copy.content.as_str(), copy.forwarded_from, copy.seq), ("news", Some(sent.id), 1));
+
+    let refused = features.messages.forward(&alice, sent.id, &[one, foreign]).await.expect_err("not hers");
+    assert_eq!(refused.code, ErrorCode::NotFound);
+    assert_eq!(features.messages.history(&id("cara"), one, END, 10).expect("a member").len(), 1, "nothing of it");
+    let eve = features.signed_in("eve");
+    assert_eq!(
+        features.messages.forward(&eve, sent.id, &[foreign]).await.expect_err("not hers").code,
+        ErrorCode::NotFound
+    );
+    let none = features.messages.forward(&alice, sent.id, &[]).await.expect_err("nowhere");
+    assert_eq!(none.code, ErrorCode::InvalidPayload);
+    let many = features.messages.forward(&alice, sent.id, &[one; 21]).await.expect_err("too many");
+    assert_eq!(many.code, ErrorCode::TooLong);
+}
+
+#[tokio::test(start_paused = true)]
+async fn admins_pin_in_groups_and_both_sides_in_direct_conversations() {
+    let features = features();
+    let group = features.group("alice", &["bob"]).await;
+    let sent = features.send("bob", group, "rules").await.expect("stored");
+    let refused = features.messages.pin(&id("bob"), sent.id, true).await.expect_err("no admin");
+    assert_eq!(refused.code, ErrorCode::Forbidden);
+    features.messages.pin(&id("alice"), sent.id, true).await.expect("an admin");
+    features.messages.pin(&id("alice"), sent.id, true).await.expect("already so");
+    let pinned = features.messages.pinned(&id("bob"), group).expect("a member");
+    assert_eq!(pinned.iter().map(|message| (message.id, message.is_pinned)).collect::<Vec<_>>(), [(sent.id, true)]);
+    assert_eq!(features.messages.pinned(&id("eve"), group).expect_err("a stranger").code, ErrorCode::NotFound);
+    features.messages.pin(&id("alice"), sent.id, false).await.expect("an admin");
+    assert!(features.messages.pinned(&id("bob"), group).expect("a member").is_empty());
+
+    let direct = features.direct("alice", "bob").await;
+    let sent = features.send("alice", direct, "address").await.expect("stored");
+    features.messages.pin(&id("bob"), sent.id, true).await.expect("either side");
+    features.messages.delete(&id("alice"), sent.id).await.expect("hers");
+    assert!(features.messages.pinned(&id("bob"), direct).expect("a member").is_empty(), "the pin goes along");
+}
+
+#[tokio::test(start_paused = true)]
+async fn mentions_of_people_who_are_not_there_are_left_out() {
+    let features = features();
+    let group = features.group("alice", &["bob"]).await;
+    let draft = Draft {
+        conversation_id: Some(group),
+        content: "@bob @eve".to_owned(),
+        mentions: vec![id("bob"), id("eve")],
+        ..Draft::default()
+    };
+    let sent = features.messages.send(&features.signed_in("alice"), draft, false).await.expect("stored");
+    assert_eq!(features.messages.load(&[sent.id]).expect("readable")[0].mentions, [id("bob")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_says_how_far_it_has_come() {
+    let features = features();
+    let group = features.group("alice", &["bob", "cara"]).await;
+    let sent = features.send("alice", group, "hello").await.expect("stored");
+    let shown = |features: &crate::features::Features| {
+        let message = features.messages.history(&id("alice"), group, END, 1).expect("a member").pop().expect("one");
+        (message.status, message.delivered_to, message.read_by)
+    };
+    assert_eq!(shown(&features), (MessageStatus::Sent, Some(0), Some(0)));
+    features.receipts.delivered(&id("bob"), &UpTo::Message(sent.id)).await.expect("a member");
+    assert_eq!(shown(&features), (MessageStatus::Sent, Some(1), Some(0)));
+    features.receipts.read(&id("cara"), &UpTo::Message(sent.id)).await.expect("a member");
+    assert_eq!(shown(&features), (MessageStatus::Delivered, Some(2), Some(1)));
+    features.receipts.read(&id("bob"), &UpTo::Message(sent.id)).await.expect("a member");
+    assert_eq!(shown(&features), (MessageStatus::Read, Some(2), Some(2)));
 }

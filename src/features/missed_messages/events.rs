@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Timestamp,
-    features::messages::MessageView,
+    features::messages::{MessageView, ReactionView},
     ids::{ConversationId, MessageId, UserId},
     server::ClientEvent,
 };
@@ -48,7 +48,7 @@ pub struct MissedMessages {
     pub messages: Vec<MessageView>,
     /// How many there are.
     pub count: usize,
-    /// Edits and deletions, in order (by cursor only).
+    /// Edits, deletions, reactions and pins, in order (by cursor only).
     pub changes: Vec<MissedChange>,
     /// Whether another page follows.
     pub has_more: bool,
@@ -90,5 +90,47 @@ pub enum MissedChange {
         change_seq: u64,
         /// Who deleted it.
         deleted_by: UserId,
+    },
+    /// Somebody reacted to it, or took a reaction back.
+    #[serde(rename = "reaction:updated")]
+    Reacted {
+        /// The message.
+        message_id: MessageId,
+        /// The conversation.
+        conversation_id: ConversationId,
+        /// The number of this change.
+        change_seq: u64,
+        /// Who did it.
+        user_id: UserId,
+        /// The emoji.
+        emoji: String,
+        /// `added` or `removed`.
+        action: &'static str,
+        /// All reactions as they are now.
+        reactions: Vec<ReactionView>,
+    },
+    /// It was pinned.
+    #[serde(rename = "message:pinned")]
+    Pinned {
+        /// The message.
+        message_id: MessageId,
+        /// The conversation.
+        conversation_id: ConversationId,
+        /// The number of this change.
+        change_seq: u64,
+        /// Who did it.
+        pinned_by: UserId,
+    },
+    /// The pin was taken off.
+    #[serde(rename = "message:unpinned")]
+    Unpinned {
+        /// The message.
+        message_id: MessageId,
+        /// The conversation.
+        conversation_id: ConversationId,
+        /// The number of this change.
+        change_seq: u64,
+        /// Who did it.
+        pinned_by: UserId,
     },
 }

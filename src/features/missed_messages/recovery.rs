@@ -15,8 +15,7 @@ use crate::{
     clock::Timestamp,
     features::{
         conversations::{Change, ChangeRecord, Conversations, LOG, seq_before},
-        messages::{MESSAGES, MessageRecord, MessageView},
-        users::Users,
+        messages::{Around, MESSAGES, MessageRecord, MessageView, Messages},
     },
     ids::{ConversationId, MessageId, UserId},
     server::Refusal,
@@ -34,7 +33,7 @@ const MESSAGE_OVERHEAD_BYTES: usize = 700;
 #[derive(Clone)]
 pub struct Recovery {
     store: Store,
-    users: Users,
+    messages: Arc<Messages>,
     conversations: Arc<Conversations>,
     config: Config,
 }
@@ -68,8 +67,8 @@ struct Page {
 impl Recovery {
     /// Reads the conversations in `store`.
     #[must_use]
-    pub fn new(store: Store, users: Users, conversations: Arc<Conversations>, config: Config) -> Self {
-        Self { store, users, conversations, config }
+    pub fn new(store: Store, messages: Arc<Messages>, conversations: Arc<Conversations>, config: Config) -> Self {
+        Self { store, messages, conversations, config }
     }
 
     /// One page of what `user` has missed. Reads for a few milliseconds: call it where blocking is allowed.
@@ -151,24 +150,12 @@ impl Recovery {
         date: Option<Timestamp>,
         conversation_id: Option<ConversationId>,
     ) -> Result<MissedMessages, Refusal> {
-        let records = page.messages.iter().map(|(_, record)| record);
-        let edited = page.changes.iter().map(|(_, _, record)| record);
-        let authors = self.users.profiles(records.chain(edited).map(|record| &record.sender))?;
+        let sent = page.messages.iter().map(|(id, record)| (*id, record));
+        let changed = page.changes.iter().map(|(_, entry, record)| (entry.change.message(), record));
+        let around = self.messages.around(sent.chain(changed), true)?;
         let messages: Vec<MessageView> =
-            page.messages.into_iter().map(|(id, record)| MessageView::by_author(id, record, &authors)).collect();
-        let changes = page.changes.into_iter().filter_map(|(change_seq, entry, record)| {
-            let conversation_id = record.conversation;
-            match entry.change {
-                Change::New(_) => None,
-                Change::Edited(message_id) => {
-                    let message = Box::new(MessageView::by_author(message_id, record, &authors));
-                    Some(MissedChange::Updated { message_id, conversation_id, change_seq, message })
-                }
-                Change::Deleted { message, by } => {
-                    Some(MissedChange::Deleted { message_id: message, conversation_id, change_seq, deleted_by: by })
-                }
-            }
-        });
+            page.messages.into_iter().map(|(id, record)| around.show(id, record)).collect();
+        let changes = page.changes.into_iter().filter_map(|(seq, entry, record)| missed(seq, entry, record, &around));
         let next_cursor = has_more.then(|| PageCursor { cursors: cursors.clone(), date }.encode());
         Ok(MissedMessages {
             count: messages.len(),
@@ -196,7 +183,7 @@ impl Source {
 impl Page {
     fn take(&mut self, reader: &Reader<'_>, seq: u64, entry: ChangeRecord, filter: &Filter<'_>) -> Result<(), Refusal> {
         self.scanned += 1;
-        let (Change::New(id) | Change::Edited(id) | Change::Deleted { message: id, .. }) = entry.change;
+        let id = entry.change.message();
         let is_new = matches!(entry.change, Change::New(_));
         // A change of a message that is on this page already is part of its present state.
         if !is_new && self.seen.contains(&id) {
@@ -220,6 +207,36 @@ impl Page {
         }
         Ok(())
     }
+}
+
+/// A change of a message that the client may have already. A message that was deleted since is told as deleted.
+fn missed(change_seq: u64, entry: ChangeRecord, record: MessageRecord, around: &Around) -> Option<MissedChange> {
+    let (message_id, conversation_id) = (entry.change.message(), record.conversation);
+    if let Some(deletion) = record.deleted {
+        let deleted_by = deletion.by;
+        return Some(MissedChange::Deleted { message_id, conversation_id, change_seq, deleted_by });
+    }
+    Some(match entry.change {
+        // Its message says so itself.
+        Change::New(_) | Change::Deleted { .. } => return None,
+        Change::Edited(_) => {
+            let message = Box::new(around.show(message_id, record));
+            MissedChange::Updated { message_id, conversation_id, change_seq, message }
+        }
+        Change::Reacted { by, emoji, added, .. } => MissedChange::Reacted {
+            message_id,
+            conversation_id,
+            change_seq,
+            user_id: by,
+            emoji,
+            action: if added { "added" } else { "removed" },
+            reactions: around.show(message_id, record).reactions,
+        },
+        Change::Pinned { by, .. } => MissedChange::Pinned { message_id, conversation_id, change_seq, pinned_by: by },
+        Change::Unpinned { by, .. } => {
+            MissedChange::Unpinned { message_id, conversation_id, change_seq, pinned_by: by }
+        }
+    })
 }
 
 /// A cursor that lies beyond the end was never given out for this conversation.

@@ -4,11 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Action;
-use crate::{
-    features::messages::ReactionView,
-    ids::MessageId,
-    server::ClientEvent,
-};
+use crate::{features::messages::ReactionView, ids::MessageId, server::ClientEvent};
 
 /// Puts an emoji under a message, or takes it back. For members.
 #[derive(Debug, Deserialize, JsonSchema)]

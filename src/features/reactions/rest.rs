@@ -19,9 +19,8 @@ use crate::{
 /// The routes of this feature.
 pub fn routes(reactions: &Arc<Reactions>) -> Rest {
     const PATH: &str = "/api/reactions/messages/{id}";
-    let change = Endpoint::post(PATH, "Puts an emoji under a message, or takes it back.")
-        .body::<Wish>()
-        .answer::<ReactedAck>();
+    let change =
+        Endpoint::post(PATH, "Puts an emoji under a message, or takes it back.").body::<Wish>().answer::<ReactedAck>();
     let show = Endpoint::get(PATH, "All reactions to a message.").answer::<ReactedAck>();
     Rest::new().on(change, reactions, react).on(show, reactions, of)
 }

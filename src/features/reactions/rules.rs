@@ -82,7 +82,7 @@ impl Reactions {
             let conversation = message.conversation;
             let appended = batch.append(&LOG, &conversation, &entry);
             if added && message.sender != from.user {
-                self.messages.announce_reaction(&mut batch, from, id, &message, emoji)?;
+                Messages::announce_reaction(&mut batch, from, id, &message, emoji);
             }
             let (this, user, emoji) = (self.clone(), from.user.clone(), emoji.to_owned());
             let stored = self.store.commit_then(batch, move |committed| {
@@ -127,6 +127,7 @@ impl Reactions {
 
 /// Changes the record; `None` when it is so already, else whether the emoji is on now.
 fn apply(record: &mut ReactionsRecord, user: &UserId, emoji: &str, action: Action) -> Result<Option<bool>, Refusal> {
+    let different = record.by_emoji.len();
     let place = record.by_emoji.iter().position(|(known, _)| known == emoji);
     let users = place.and_then(|place| record.by_emoji.get_mut(place)).map(|(_, users)| users);
     let is_on = users.as_ref().is_some_and(|users| users.contains(user));
@@ -141,7 +142,7 @@ fn apply(record: &mut ReactionsRecord, user: &UserId, emoji: &str, action: Actio
     match users {
         Some(users) if on => users.push(user.clone()),
         Some(users) => users.retain(|other| other != user),
-        None if record.by_emoji.len() >= MAX_EMOJI => {
+        None if different >= MAX_EMOJI => {
             let message = format!("at most {MAX_EMOJI} different emoji under a message");
             return Err(Refusal::new(ErrorCode::QueueFull, message).with("limit", MAX_EMOJI));
         }

@@ -31,8 +31,8 @@ const EVENTS = [
     'reaction:updated', 'message:pinned', 'message:unpinned', 'message:locked', 'message:unlocked', 'lock-failed',
     'user:typing', 'typing', 'typing-stopped', 'user-status', 'user-online', 'user-offline', 'metrics',
     'notification:new', 'notification:read', 'notification:read-confirmed', 'notification:all-read',
-    'notifications:all-read-confirmed', 'notification:deleted', 'notification:deleted-confirmed', 'notifications:count',
-    'rate-limit-exceeded', 'auth:expiring', 'auth:expired',
+    'notifications:all-read-confirmed', 'notification:archived', 'notification:deleted', 'notification:deleted-confirmed',
+    'notifications:cleared', 'notifications:count',
     'auth', 'message-back', 'emit-with-ack', 'said', 'disconnect',
 ];
 const CHANGES = ['message:new', 'message:updated', 'message:deleted'];
