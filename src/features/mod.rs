@@ -13,6 +13,7 @@ pub mod presence;
 pub mod rate_limits;
 pub mod receipts;
 pub mod session;
+pub mod status;
 #[cfg(test)]
 mod testing;
 pub mod typing;
@@ -26,11 +27,14 @@ use self::{
     auth::{Auth, Keys, SocketListener},
     conversations::{Conversations, Rooms},
     message_locks::Locks,
-    messages::Messages,
+    messages::{MessageListener, MessageView, Messages},
     missed_messages::Recovery,
     offline_queue::{Background, OfflineQueue},
+    presence::Presence,
     receipts::Receipts,
     session::{ChatGate, SessionLimits},
+    status::Statuses,
+    typing::Typing,
     users::Users,
 };
 use crate::{
@@ -54,6 +58,8 @@ pub const SERVER_EVENTS: &[&[ServerEventDoc]] = &[
     receipts::SERVER_EVENTS,
     offline_queue::SERVER_EVENTS,
     message_locks::SERVER_EVENTS,
+    status::SERVER_EVENTS,
+    typing::SERVER_EVENTS,
 ];
 
 /// The settings of all features.
@@ -99,6 +105,12 @@ pub struct Features {
     pub queue: OfflineQueue,
     /// Receipts.
     pub receipts: Arc<Receipts>,
+    /// Who is online.
+    pub presence: Arc<Presence>,
+    /// Statuses.
+    pub statuses: Arc<Statuses>,
+    /// Who types.
+    pub typing: Arc<Typing>,
     /// Users.
     pub users: Users,
     metrics: Metrics,
@@ -153,18 +165,24 @@ impl Features {
         );
         let locks = Locks::new(store.clone(), Arc::clone(&conversations), Arc::clone(&messages), config.locks)?;
         let locks = Arc::new(locks);
-        messages.set_listeners(vec![Arc::clone(&locks) as _]);
+        let typing = Arc::new(Typing::new(Arc::clone(&conversations), config.typing));
+        messages.set_listeners(vec![Arc::clone(&locks) as _, Arc::clone(&typing) as _]);
+        let presence = Arc::new(Presence::new(store.clone(), config.presence));
+        let statuses = Statuses::new(store.clone(), Arc::clone(&conversations), Arc::clone(&presence));
         Ok(Self {
             auth: Arc::new(Auth::new(config.auth, keys, origins, users.clone())),
             conversations,
             messages,
             receipts,
+            presence: Arc::clone(&presence),
+            statuses,
+            typing: Arc::clone(&typing),
             recovery: Arc::new(recovery),
             users,
             namespaces,
             metrics,
             limits,
-            listeners: vec![Arc::new(queue.clone()), Arc::clone(&locks) as _],
+            listeners: vec![Arc::new(queue.clone()), Arc::clone(&locks) as _, presence, typing],
             locks,
             queue,
         })
@@ -177,6 +195,7 @@ impl Features {
             (Arc::clone(&self.auth), self.metrics.clone()),
             (Arc::clone(&self.conversations), self.queue.clone()),
             self.limits,
+            self.typing.config(),
             self.listeners.clone(),
         ));
         builder
@@ -197,16 +216,25 @@ impl Features {
             .merge(messages::rest_routes(&self.messages))
             .merge(receipts::rest_routes(&self.receipts))
             .merge(offline_queue::rest_routes(&self.queue))
+            .merge(status::rest_routes(&self.statuses))
     }
 
     /// What goes on by itself until `stop`: sweeping what is past its time, and the like. Each part in small steps.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        tokio::join!(self.messages.run_expiry(stop.clone()), self.queue.run(stop.clone()), self.locks.run(stop));
+        tokio::join!(
+            self.messages.run_expiry(stop.clone()),
+            self.queue.run(stop.clone()),
+            self.locks.run(stop.clone()),
+            self.presence.run(stop.clone()),
+            self.statuses.run(stop.clone()),
+            self.typing.run(stop),
+        );
     }
 
     /// Writes what is kept in memory. The last thing before the store is closed, when all sockets have gone.
     pub async fn stop(&self) {
         self.queue.stop().await;
+        self.presence.stop().await;
     }
 
     /// The namespaces, for what concerns all sockets.
@@ -221,6 +249,15 @@ impl Features {
         let routes = receipts::socket_routes(routes, &self.receipts);
         let routes = message_locks::socket_routes(routes, &self.locks);
         let routes = last_seen::socket_routes(routes, &self.conversations);
+        let routes = status::socket_routes(routes, &self.statuses);
+        let routes = typing::socket_routes(routes, &self.typing);
         missed_messages::socket_routes(routes, &self.recovery)
+    }
+}
+
+/// A message ends its sender's typing.
+impl MessageListener for Typing {
+    fn sent(&self, message: &MessageView) {
+        self.sent(&message.sender_id, message.conversation_id);
     }
 }
