@@ -62,8 +62,7 @@ impl Statuses {
     /// Statuses in `store`, told to the rooms of `conversations` as users come and go in the eyes of `presence`.
     #[must_use]
     pub fn new(store: Store, conversations: Arc<Conversations>, presence: Arc<Presence>) -> Arc<Self> {
-        let statuses =
-            Arc::new(Self { store, conversations, presence, chosen: Arc::default(), told: Arc::default() });
+        let statuses = Arc::new(Self { store, conversations, presence, chosen: Arc::default(), told: Arc::default() });
         let watcher: Arc<dyn Watcher> = Arc::clone(&statuses) as _;
         statuses.presence.set_watcher(Arc::downgrade(&watcher));
         statuses

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Conversations in which one user may be typing at once; with another one, the one without a beat for longest ends.
-const MAX_PLACES: usize = 20;
+pub(super) const MAX_PLACES: usize = 20;
 /// Sockets of one user that type in the same conversation; with another one, the oldest is forgotten.
 const MAX_DEVICES: usize = 8;
 /// Users who may be typing at once; others are refused with `unavailable` until some have ended.
