@@ -34,8 +34,13 @@ pub(super) fn features() -> Features {
 
 /// The same with other settings.
 pub(super) fn features_with(config: Config) -> Features {
+    features_on(&Store::memory(), config)
+}
+
+/// The same on what an earlier one has stored.
+pub(super) fn features_on(store: &Store, config: Config) -> Features {
     let adapter: Arc<dyn Adapter> = Arc::new(Single);
-    Features::new(config, &Store::memory(), Keys::hs256(&[SECRET]), Origins::Any, &adapter, Background::default())
+    Features::new(config, store, Keys::hs256(&[SECRET]), Origins::Any, &adapter, Background::default())
         .expect("a store in memory")
 }
 

@@ -116,7 +116,7 @@ impl Presence {
     }
 
     /// Lets those go whose grace is over.
-    pub(super) async fn sweep(&self) {
+    pub(crate) async fn sweep(&self) {
         loop {
             let due = self.take_due();
             let mut batch = Batch::new();
@@ -135,7 +135,7 @@ impl Presence {
     }
 
     /// Stores when those who are here were last seen, in steps with a `pause` between.
-    pub(super) async fn note_all(&self, pause: Duration) {
+    pub(crate) async fn note_all(&self, pause: Duration) {
         let live = |entry: dashmap::mapref::multiple::RefMulti<'_, UserId, Live>| {
             (entry.key().clone(), entry.value().gone.map(|(_, at)| at))
         };
