@@ -350,7 +350,7 @@ impl Session {
 #[cfg(test)]
 impl Session {
     /// A session without a task and a connection, for the tests of the layers above: what is sent stays in its queue.
-    pub(crate) fn detached() -> std::sync::Arc<Self> {
+    pub(crate) fn detached() -> Arc<Self> {
         let limits = OutboxLimits { packets: 10_000, bytes: 10_000_000 };
         Self::new(Sid::fresh(), Version::V4, TransportKind::WebSocket, limits, 1_000_000).into()
     }

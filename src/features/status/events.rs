@@ -24,9 +24,27 @@ pub struct SetStatus {
     #[serde(default)]
     pub status: Option<Status>,
     /// The text; null or an empty one takes it away.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default)]
     #[schemars(with = "Option<Custom>")]
-    pub custom_status: Option<Option<Custom>>,
+    pub custom_status: CustomChange,
+}
+
+/// What becomes of the text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CustomChange {
+    /// The field was left out.
+    #[default]
+    Keep,
+    /// It was null.
+    Clear,
+    /// A new text, perhaps an empty one.
+    Set(Custom),
+}
+
+impl<'de> Deserialize<'de> for CustomChange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Clear, Self::Set))
+    }
 }
 
 impl ClientEvent for SetStatus {
@@ -100,9 +118,4 @@ pub struct UserOffline(pub UserStatus);
 
 impl ServerEvent for UserOffline {
     const NAME: &'static str = "user-offline";
-}
-
-/// Tells a field that is null from one that is left out.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Custom>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }

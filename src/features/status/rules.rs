@@ -9,7 +9,7 @@ use dashmap::{DashMap, Entry};
 
 use super::{
     Custom, Status,
-    events::{Chosen, SetStatus, StatusList, UserOffline, UserOnline, UserStatus},
+    events::{Chosen, CustomChange, SetStatus, StatusList, UserOffline, UserOnline, UserStatus},
     store::{EXPIRING, ExpiringRecord, STATUSES, StatusRecord},
 };
 use crate::{
@@ -86,11 +86,11 @@ impl Statuses {
             let before = found.as_ref().map(|found| found.value.clone()).unwrap_or_default();
             let mut after = before.clone();
             after.status = change.status.unwrap_or(after.status);
-            if let Some(custom) = &change.custom_status {
-                after.custom = custom.clone().filter(|custom| !custom.message.is_empty() || !custom.emoji.is_empty());
-            } else if after.custom_at(Timestamp::now()).is_none() {
-                after.custom = None;
-            }
+            after.custom = match &change.custom_status {
+                CustomChange::Keep => before.custom_at(Timestamp::now()).cloned(),
+                CustomChange::Set(custom) if !custom.is_empty() => Some(custom.clone()),
+                CustomChange::Set(_) | CustomChange::Clear => None,
+            };
             if after == before {
                 return Ok(Chosen::of(&after));
             }
@@ -309,10 +309,10 @@ impl Chosen {
 
 /// The limits of what a user may choose.
 fn check(change: &SetStatus) -> Result<(), Refusal> {
-    if change.status.is_none() && change.custom_status.is_none() {
+    if change.status.is_none() && change.custom_status == CustomChange::Keep {
         return Err(Refusal::invalid("status", "required, unless there is a customStatus"));
     }
-    let Some(Some(custom)) = &change.custom_status else { return Ok(()) };
+    let CustomChange::Set(custom) = &change.custom_status else { return Ok(()) };
     if custom.message.chars().count() > MAX_MESSAGE_CHARS {
         return Err(Refusal::too_long("customStatus.message", MAX_MESSAGE_CHARS, "characters"));
     }

@@ -49,6 +49,13 @@ pub struct Custom {
     pub expires_at: Option<Timestamp>,
 }
 
+impl Custom {
+    /// True without words and picture.
+    pub(super) fn is_empty(&self) -> bool {
+        self.message.is_empty() && self.emoji.is_empty()
+    }
+}
+
 /// What a user has chosen, version 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StatusRecord {

@@ -107,7 +107,9 @@ impl Typing {
         }
         if typists.len() >= MAX_PLACES {
             let oldest = typists.iter().enumerate().min_by_key(|(_, typist)| typist.beat_at).map(|(index, _)| index);
-            oldest.into_iter().for_each(|index| self.tell(user, &typists.swap_remove(index), false));
+            if let Some(index) = oldest {
+                self.tell(user, &typists.swap_remove(index), false);
+            }
         }
         let devices = vec![device];
         let typist = Typist { conversation, kind: access.kind, activity, devices, told_at: now, beat_at: now };
