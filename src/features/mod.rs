@@ -14,6 +14,7 @@ pub mod rate_limits;
 pub mod reactions;
 pub mod receipts;
 pub mod session;
+pub mod status;
 #[cfg(test)]
 mod testing;
 pub mod typing;
@@ -27,13 +28,16 @@ use self::{
     auth::{Auth, Keys, SocketListener},
     conversations::{Conversations, Rooms},
     message_locks::Locks,
-    messages::Messages,
+    messages::{MessageListener, MessageView, Messages},
     missed_messages::Recovery,
     notifications::Notifications,
     offline_queue::{Background, OfflineQueue},
+    presence::Presence,
     reactions::Reactions,
     receipts::Receipts,
     session::{ChatGate, SessionLimits},
+    status::Statuses,
+    typing::Typing,
     users::Users,
 };
 use crate::{
@@ -58,6 +62,8 @@ pub const SERVER_EVENTS: &[&[ServerEventDoc]] = &[
     offline_queue::SERVER_EVENTS,
     message_locks::SERVER_EVENTS,
     notifications::SERVER_EVENTS,
+    status::SERVER_EVENTS,
+    typing::SERVER_EVENTS,
 ];
 
 /// The settings of all features.
@@ -107,6 +113,12 @@ pub struct Features {
     pub reactions: Arc<Reactions>,
     /// Receipts.
     pub receipts: Arc<Receipts>,
+    /// Who is online.
+    pub presence: Arc<Presence>,
+    /// Statuses.
+    pub statuses: Arc<Statuses>,
+    /// Who types.
+    pub typing: Arc<Typing>,
     /// Users.
     pub users: Users,
     metrics: Metrics,
@@ -166,18 +178,30 @@ impl Features {
         );
         let locks = Locks::new(store.clone(), Arc::clone(&conversations), Arc::clone(&messages), config.locks)?;
         let locks = Arc::new(locks);
-        messages.set_listeners(vec![Arc::clone(&locks) as _]);
+        let typing = Arc::new(Typing::new(Arc::clone(&conversations), config.typing));
+        messages.set_listeners(vec![Arc::clone(&locks) as _, Arc::clone(&typing) as _]);
+        let presence = Arc::new(Presence::new(store.clone(), config.presence));
+        let statuses = Statuses::new(store.clone(), Arc::clone(&conversations), Arc::clone(&presence));
         Ok(Self {
             auth: Arc::new(Auth::new(config.auth, keys, origins, users.clone())),
             conversations,
             messages,
             receipts,
+            presence: Arc::clone(&presence),
+            statuses,
+            typing: Arc::clone(&typing),
             recovery: Arc::new(recovery),
             users,
             namespaces,
             metrics,
             limits,
-            listeners: vec![Arc::new(queue.clone()), Arc::clone(&locks) as _, Arc::clone(&notifications) as _],
+            listeners: vec![
+                Arc::new(queue.clone()),
+                Arc::clone(&locks) as _,
+                Arc::clone(&notifications) as _,
+                presence,
+                typing,
+            ],
             locks,
             notifications,
             reactions,
@@ -192,6 +216,7 @@ impl Features {
             (Arc::clone(&self.auth), self.metrics.clone()),
             (Arc::clone(&self.conversations), self.queue.clone()),
             self.limits,
+            self.typing.config(),
             self.listeners.clone(),
         ));
         builder
@@ -214,6 +239,7 @@ impl Features {
             .merge(receipts::rest_routes(&self.receipts))
             .merge(offline_queue::rest_routes(&self.queue))
             .merge(notifications::rest_routes(&self.notifications))
+            .merge(status::rest_routes(&self.statuses))
     }
 
     /// What goes on by itself until `stop`: sweeping what is past its time, and the like. Each part in small steps.
@@ -223,13 +249,17 @@ impl Features {
             self.messages.run_expiry(stop.clone(), clock.clone()),
             self.notifications.run(stop.clone(), clock),
             self.queue.run(stop.clone()),
-            self.locks.run(stop)
+            self.locks.run(stop.clone()),
+            self.presence.run(stop.clone()),
+            self.statuses.run(stop.clone()),
+            self.typing.run(stop),
         );
     }
 
     /// Writes what is kept in memory. The last thing before the store is closed, when all sockets have gone.
     pub async fn stop(&self) {
         self.queue.stop().await;
+        self.presence.stop().await;
     }
 
     /// The namespaces, for what concerns all sockets.
@@ -249,6 +279,15 @@ impl Features {
         let routes = receipts::socket_routes(routes, &self.receipts);
         let routes = message_locks::socket_routes(routes, &self.locks);
         let routes = last_seen::socket_routes(routes, &self.conversations);
+        let routes = status::socket_routes(routes, &self.statuses);
+        let routes = typing::socket_routes(routes, &self.typing);
         missed_messages::socket_routes(routes, &self.recovery)
+    }
+}
+
+/// A message ends its sender's typing.
+impl MessageListener for Typing {
+    fn sent(&self, message: &MessageView) {
+        self.sent(&message.sender_id, message.conversation_id);
     }
 }

@@ -12,6 +12,7 @@ use super::{
     auth::{Auth, Credentials, SignedIn, SocketListener},
     conversations::Conversations,
     offline_queue::OfflineQueue,
+    typing,
 };
 use crate::{
     clock::Timestamp,
@@ -41,6 +42,8 @@ pub struct SessionReady {
     pub recovered: bool,
     /// What a client may send.
     pub limits: SessionLimits,
+    /// How often typing is to be repeated, and when it counts as over.
+    pub typing: TypingTimes,
     /// The end of each conversation's log: what a client compares its cursors with.
     pub conversations: BTreeMap<ConversationId, u64>,
 }
@@ -59,6 +62,16 @@ pub struct SessionLimits {
     pub missed_page: usize,
 }
 
+/// The times of typing, for clients to go by: they repeat as often, and stop showing what was not repeated.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TypingTimes {
+    /// Repeat `user:typing` as often.
+    pub heartbeat_ms: u64,
+    /// Without a repetition it is over after this time.
+    pub expire_ms: u64,
+}
+
 /// Lets users with a good token in and puts them into their rooms.
 pub struct ChatGate {
     auth: Arc<Auth>,
@@ -66,6 +79,7 @@ pub struct ChatGate {
     conversations: Arc<Conversations>,
     queue: OfflineQueue,
     limits: SessionLimits,
+    typing: TypingTimes,
     listeners: Vec<Arc<dyn SocketListener>>,
 }
 
@@ -76,9 +90,11 @@ impl ChatGate {
         (auth, metrics): (Arc<Auth>, Metrics),
         (conversations, queue): (Arc<Conversations>, OfflineQueue),
         limits: SessionLimits,
+        typing: &typing::Config,
         listeners: Vec<Arc<dyn SocketListener>>,
     ) -> Self {
-        Self { auth, metrics, conversations, queue, limits, listeners }
+        let typing = TypingTimes { heartbeat_ms: typing.heartbeat_ms, expire_ms: typing.expire_ms };
+        Self { auth, metrics, conversations, queue, limits, typing, listeners }
     }
 
     fn greet(&self, socket: &Arc<Socket>, signed_in: &SignedIn) {
@@ -89,6 +105,7 @@ impl ChatGate {
                 server_time: Timestamp::now(),
                 recovered: false,
                 limits: self.limits,
+                typing: self.typing,
                 conversations: conversations.into_iter().collect(),
             }),
             Err(error) => tracing::error!(%error, "a client was not told where its conversations end"),

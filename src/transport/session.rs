@@ -347,6 +347,26 @@ impl Session {
     }
 }
 
+#[cfg(test)]
+impl Session {
+    /// A session without a task and a connection, for the tests of the layers above: what is sent stays in its queue.
+    pub(crate) fn detached() -> Arc<Self> {
+        let limits = OutboxLimits { packets: 10_000, bytes: 10_000_000 };
+        Self::new(Sid::fresh(), Version::V4, TransportKind::WebSocket, limits, 1_000_000).into()
+    }
+
+    /// The text packets that were queued since the last call.
+    pub(crate) fn take_texts(&self) -> Vec<String> {
+        let mut taken = VecDeque::new();
+        self.take_outgoing(usize::MAX, &mut taken);
+        let texts = taken.into_iter().filter_map(|packet| match packet {
+            Outgoing::Text(text) => Some(text.packet().to_owned()),
+            Outgoing::Binary(_) => None,
+        });
+        texts.collect()
+    }
+}
+
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session").field("sid", &self.sid).finish_non_exhaustive()

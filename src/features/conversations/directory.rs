@@ -148,6 +148,16 @@ impl Conversations {
         Ok(rows.into_iter().map(|((_, conversation), _)| conversation).collect())
     }
 
+    /// The direct conversation of two users, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub fn find_direct(&self, user: &UserId, other: &UserId) -> Result<Option<ConversationId>, Refusal> {
+        let pair = if user < other { (user.clone(), other.clone()) } else { (other.clone(), user.clone()) };
+        Ok(self.store.get(&DIRECT, &pair)?.map(|known| known.conversation))
+    }
+
     /// The conversation between `user` and `other`, made if there is none; `true` when it was made.
     ///
     /// # Errors
