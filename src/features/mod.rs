@@ -172,7 +172,7 @@ impl Features {
             store.clone(),
             (config.queue, config.delivery.confirm),
             Arc::clone(&conversations),
-            Arc::clone(&messages),
+            (Arc::clone(&messages), Arc::clone(&notifications)),
             Arc::clone(&receipts),
             background,
         );
@@ -182,6 +182,8 @@ impl Features {
         messages.set_listeners(vec![Arc::clone(&locks) as _, Arc::clone(&typing) as _]);
         let presence = Arc::new(Presence::new(store.clone(), config.presence));
         let statuses = Statuses::new(store.clone(), Arc::clone(&conversations), Arc::clone(&presence));
+        notifications.set_muting(Arc::new(statuses.clone()));
+        notifications.set_absences(Arc::new(queue.clone()));
         Ok(Self {
             auth: Arc::new(Auth::new(config.auth, keys, origins, users.clone())),
             conversations,

@@ -1,8 +1,8 @@
 //! What this feature asks of others that it does not build on.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
-use crate::ids::UserId;
+use crate::{features::status::Statuses, ids::UserId};
 
 /// Knows who does not want to be disturbed.
 pub trait Muting: Send + Sync {
@@ -15,4 +15,10 @@ pub trait Absences: Send + Sync {
     /// Makes the notifications that are due for `user`. Called before the list or a count is answered; a failure is the
     /// implementation's to log, for the answer is given in any case.
     fn settle<'a>(&'a self, user: &'a UserId) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+}
+
+impl Muting for Arc<Statuses> {
+    fn is_muted(&self, user: &UserId) -> bool {
+        self.is_dnd(user)
+    }
 }

@@ -1,6 +1,8 @@
 //! Notifications of what came while somebody was away: made when they come back or ask, one for each conversation. So a message to a
 //! thousand absent members is still one write.
 
+use std::pin::Pin;
+
 use serde_json::{Value, json};
 
 use super::{OfflineQueue, positions::Position};
@@ -8,7 +10,7 @@ use crate::{
     features::{
         conversations::Kind as ConversationKind,
         messages::{LoggedChange, MessageNew},
-        notifications::{Absences, Draft, Kind, Settling},
+        notifications::{Absences, Draft, Kind},
     },
     ids::{ConversationId, UserId},
     server::{Refusal, ServerEvent},
@@ -50,6 +52,13 @@ impl OfflineQueue {
         Ok(())
     }
 
+    /// The same; a failure costs the notifications of this time and nothing else.
+    pub(super) async fn note_absence_or_log(&self, user: &UserId) {
+        if let Err(error) = self.note_absence(user).await {
+            tracing::warn!(%error, "notifications of what a user has missed could not be made; trying again the next time");
+        }
+    }
+
     /// What to tell of a conversation: the newest message of somebody else, and how many there are.
     fn draft(&self, user: &UserId, id: ConversationId, from: u64, head: u64) -> Result<Option<Draft>, Refusal> {
         let shared = &self.shared;
@@ -58,8 +67,11 @@ impl OfflineQueue {
         let changes: Vec<_> =
             changes.into_iter().map(|(seq, entry)| LoggedChange { conversation: id, seq, entry }).collect();
         let replayed = shared.messages.replay(&changes)?;
-        let messages: Vec<_> =
-            replayed.into_iter().flatten().filter(|event| event.name == MessageNew::NAME && event.by != *user).collect();
+        let messages: Vec<_> = replayed
+            .into_iter()
+            .flatten()
+            .filter(|event| event.name == MessageNew::NAME && event.by != *user)
+            .collect();
         let Some(newest) = messages.first() else { return Ok(None) };
         let message: Value = serde_json::from_str(&newest.json).unwrap_or_default();
         let text = |path: &str| message.pointer(path).and_then(Value::as_str).unwrap_or_default();
@@ -79,10 +91,12 @@ impl OfflineQueue {
 }
 
 impl Absences for OfflineQueue {
-    fn settle<'a>(&'a self, user: &'a UserId) -> Settling<'a> {
+    fn settle<'a>(&'a self, user: &'a UserId) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
             // Whoever is here sees the messages themselves.
-            if self.shared.conversations.rooms().is_connected(user) { Ok(()) } else { self.note_absence(user).await }
+            if !self.shared.conversations.rooms().is_connected(user) {
+                self.note_absence_or_log(user).await;
+            }
         })
     }
 }

@@ -62,6 +62,7 @@ impl Flush {
     }
 
     async fn tell_all(&self, starts: &[(ConversationId, Position)], proved: &Notify) -> Result<(), Refusal> {
+        self.queue.note_absence_or_log(&self.user).await;
         let mut backlog = self.open(starts).await?;
         while !backlog.is_empty() && self.socket.is_connected() {
             let (read, page) = read_page(backlog).await?;

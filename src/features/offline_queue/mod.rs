@@ -10,6 +10,7 @@
 //!
 //! Spec: feature document, "Message Queue & Offline Support"; contract, section 4.
 
+mod absences;
 mod backlog;
 mod config;
 pub mod events;

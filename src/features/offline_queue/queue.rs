@@ -17,6 +17,7 @@ use crate::{
         auth::{SignedIn, SocketListener},
         conversations::Conversations,
         messages::Messages,
+        notifications::Notifications,
         receipts::Receipts,
     },
     ids::{ConversationId, Sid, SocketId, UserId},
@@ -54,6 +55,7 @@ pub(super) struct Shared {
     confirm: Confirm,
     pub(super) conversations: Arc<Conversations>,
     pub(super) messages: Arc<Messages>,
+    pub(super) notifications: Arc<Notifications>,
     pub(super) receipts: Arc<Receipts>,
     pub(super) positions: Positions,
     /// Everything before this moment may have been delivered although no cursor says so: the last stop was a crash.
@@ -87,7 +89,7 @@ impl OfflineQueue {
         store: Store,
         (config, confirm): (Config, Confirm),
         conversations: Arc<Conversations>,
-        messages: Arc<Messages>,
+        (messages, notifications): (Arc<Messages>, Arc<Notifications>),
         receipts: Arc<Receipts>,
         background: Background,
     ) -> Self {
@@ -99,6 +101,7 @@ impl OfflineQueue {
             confirm,
             conversations,
             messages,
+            notifications,
             receipts,
             positions: Positions::default(),
             doubtful_before: (!clean).then(Timestamp::now),
@@ -222,7 +225,7 @@ impl OfflineQueue {
 
 impl Shared {
     /// How far a member has come, by the store and by what is on its way to it.
-    fn position(&self, user: &UserId, conversation: ConversationId, stored: Position) -> Position {
+    pub(super) fn position(&self, user: &UserId, conversation: ConversationId, stored: Position) -> Position {
         stored.max(self.positions.of(user, conversation))
     }
 
