@@ -212,6 +212,11 @@ server_made_id! {
     ConversationId
 }
 
+server_made_id! {
+    /// The id of a notification.
+    NotificationId
+}
+
 /// Reads exactly 24 hex digits.
 fn parse_hex(text: &str) -> Result<[u8; 12], IdError> {
     let digits = text.as_bytes();

@@ -190,7 +190,7 @@ settings! {
     "notifications.read_retention_s": number(60, 31_536_000),
         "How long a notification is kept after it was read.";
     "notifications.max_per_user": number(1, 1_000_000),
-        "Most notifications of one user; the oldest go first.";
+        "Most notifications of one user; the oldest read ones go first, then the oldest.";
 
     "presence.offline_grace_ms": number(0, 3_600_000),
         "How long a user stays online after the last of his sockets has gone.";

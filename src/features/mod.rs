@@ -28,6 +28,7 @@ use self::{
     message_locks::Locks,
     messages::Messages,
     missed_messages::Recovery,
+    notifications::Notifications,
     offline_queue::{Background, OfflineQueue},
     receipts::Receipts,
     session::{ChatGate, SessionLimits},
@@ -37,7 +38,7 @@ use crate::{
     cluster::Adapter,
     http::Origins,
     server::{Builder, Namespace, Rest, Routes, ServerEventDoc},
-    storage::{StorageError, Store},
+    storage::{StorageError, Store, expiry::SteadyClock},
     telemetry::Metrics,
 };
 
@@ -54,6 +55,7 @@ pub const SERVER_EVENTS: &[&[ServerEventDoc]] = &[
     receipts::SERVER_EVENTS,
     offline_queue::SERVER_EVENTS,
     message_locks::SERVER_EVENTS,
+    notifications::SERVER_EVENTS,
 ];
 
 /// The settings of all features.
@@ -97,6 +99,8 @@ pub struct Features {
     pub recovery: Arc<Recovery>,
     /// The offline queue.
     pub queue: OfflineQueue,
+    /// Notifications.
+    pub notifications: Arc<Notifications>,
     /// Receipts.
     pub receipts: Arc<Receipts>,
     /// Users.
@@ -123,7 +127,7 @@ impl Features {
         background: Background,
     ) -> Result<Self, StorageError> {
         let namespaces = [ROOT, MESSAGES, NOTIFICATIONS].map(|name| Namespace::new(name, Arc::clone(adapter)));
-        let [root, messages, _] = &namespaces;
+        let [root, messages, for_notifications] = &namespaces;
         let rooms = Rooms::new(vec![Arc::clone(root), Arc::clone(messages)], config.compat.legacy_events);
         let limits = SessionLimits {
             content_chars: config.messages.max_content_chars,
@@ -131,6 +135,10 @@ impl Features {
         };
         let users = Users::new(store.clone(), config.auth.auto_provision);
         let conversations = Arc::new(Conversations::new(store.clone(), users.clone(), rooms));
+        let rooms = Rooms::new(vec![Arc::clone(root), Arc::clone(for_notifications)], config.compat.legacy_events);
+        let notifications = Notifications::new(store.clone(), Arc::clone(&conversations), rooms, config.notifications);
+        let notifications = Arc::new(notifications);
+        conversations.set_listener(Arc::clone(&notifications) as _);
         let messages = Messages::new(
             store.clone(),
             users.clone(),
@@ -164,8 +172,9 @@ impl Features {
             namespaces,
             metrics,
             limits,
-            listeners: vec![Arc::new(queue.clone()), Arc::clone(&locks) as _],
+            listeners: vec![Arc::new(queue.clone()), Arc::clone(&locks) as _, Arc::clone(&notifications) as _],
             locks,
+            notifications,
             queue,
         })
     }
@@ -180,9 +189,9 @@ impl Features {
             self.listeners.clone(),
         ));
         builder
-            .namespace(root, Arc::clone(&gate) as _, self.chat_routes())
+            .namespace(root, Arc::clone(&gate) as _, self.notification_routes(self.chat_routes()))
             .namespace(messages, Arc::clone(&gate) as _, self.chat_routes())
-            .namespace(notifications, gate, Routes::new())
+            .namespace(notifications, gate, self.notification_routes(Routes::new()))
     }
 
     /// The REST routes of all features. They find the [`Auth`] in the request's extensions.
@@ -197,11 +206,18 @@ impl Features {
             .merge(messages::rest_routes(&self.messages))
             .merge(receipts::rest_routes(&self.receipts))
             .merge(offline_queue::rest_routes(&self.queue))
+            .merge(notifications::rest_routes(&self.notifications))
     }
 
     /// What goes on by itself until `stop`: sweeping what is past its time, and the like. Each part in small steps.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        tokio::join!(self.messages.run_expiry(stop.clone()), self.queue.run(stop.clone()), self.locks.run(stop));
+        let clock = SteadyClock::new();
+        tokio::join!(
+            self.messages.run_expiry(stop.clone(), clock.clone()),
+            self.notifications.run(stop.clone(), clock),
+            self.queue.run(stop.clone()),
+            self.locks.run(stop),
+        );
     }
 
     /// Writes what is kept in memory. The last thing before the store is closed, when all sockets have gone.
@@ -213,6 +229,10 @@ impl Features {
     #[must_use]
     pub fn namespaces(&self) -> &[Arc<Namespace>] {
         &self.namespaces
+    }
+
+    fn notification_routes(&self, routes: Routes) -> Routes {
+        notifications::socket_routes(routes, &self.notifications)
     }
 
     fn chat_routes(&self) -> Routes {

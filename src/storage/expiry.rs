@@ -1,6 +1,71 @@
-//! Sweeping: deleting rows that are past their time, a page at a time, so that traffic never waits for it.
+//! Sweeping: deleting rows that are past their time, a page at a time, so that traffic never waits for it, and not while the
+//! wall clock is in doubt.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use super::{batch::Batch, error::CommitError, key::Key, range::KeyRange, record::Record, store::Store, table::Table};
+use crate::clock::{self, Instant, Timestamp};
+
+/// A difference between the clocks that no correction of the time explains.
+const JUMP: Duration = Duration::from_secs(60);
+/// How long nothing is swept after a jump: time for whoever set the clock to see it, or to set it back.
+const STEADY_AFTER: Duration = Duration::from_mins(5);
+
+/// Says whether the wall clock can be trusted with deleting. A jump of more than 60 s against the monotonic clock is logged, and
+/// nothing may be swept for 5 minutes. Clones share it.
+///
+/// Spec: reliability, P28.
+#[derive(Clone, Debug)]
+pub struct SteadyClock(Arc<Mutex<Watch>>);
+
+#[derive(Debug)]
+struct Watch {
+    wall: Timestamp,
+    at: Instant,
+    steady_from: Instant,
+}
+
+impl SteadyClock {
+    /// A clock that is trusted from now on.
+    #[must_use]
+    pub fn new() -> Self {
+        let now = clock::now();
+        Self(Arc::new(Mutex::new(Watch { wall: Timestamp::now(), at: now, steady_from: now })))
+    }
+
+    /// Whether sweeping is safe at this moment. To be asked before every sweep.
+    #[must_use]
+    pub fn is_steady(&self) -> bool {
+        self.observe(Timestamp::now(), clock::now())
+    }
+
+    /// Compares how far both clocks have come since the last look.
+    fn observe(&self, wall: Timestamp, now: Instant) -> bool {
+        let mut watch = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let expected = watch.wall.after(now.saturating_duration_since(watch.at));
+        let jump = Duration::from_millis(wall.as_millis().abs_diff(expected.as_millis()));
+        if jump > JUMP {
+            tracing::warn!(
+                seconds = jump.as_secs(),
+                forward = wall > expected,
+                "the wall clock has jumped; nothing is swept for 5 minutes"
+            );
+            watch.steady_from = now + STEADY_AFTER;
+        }
+        watch.wall = wall;
+        watch.at = now;
+        now >= watch.steady_from
+    }
+}
+
+impl Default for SteadyClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 /// What one call of [`sweep`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,4 +115,32 @@ pub async fn sweep<K: Key, V: Record>(
         }
     }
     Ok(Swept { deleted, cursor: last.filter(|_| !is_last_page) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_jump_of_the_wall_clock_nothing_is_swept_for_five_minutes() {
+        let (wall, start) = (Timestamp::now(), clock::now());
+        let clock = SteadyClock(Arc::new(Mutex::new(Watch { wall, at: start, steady_from: start })));
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        assert!(clock.observe(wall.after(minutes(60)), start + minutes(60)), "both have moved");
+        let slewed = wall.after(minutes(61)).after(Duration::from_secs(30));
+        assert!(clock.observe(slewed, start + minutes(61)), "a correction is no jump");
+
+        let later = slewed.after(Duration::from_hours(1));
+        assert!(!clock.observe(later, start + minutes(61)), "an hour ahead");
+        assert!(!clock.observe(later.after(minutes(4)), start + minutes(65)));
+        assert!(clock.observe(later.after(minutes(5)), start + minutes(66)));
+
+        let back = later.after(minutes(5)).before(Duration::from_secs(61));
+        assert!(!clock.observe(back, start + minutes(66)), "back is a jump, too");
+        assert!(!clock.observe(back.after(minutes(4)).before(Duration::from_hours(2)), start + minutes(70)));
+        assert!(
+            !clock.observe(back.after(minutes(6)).before(Duration::from_hours(2)), start + minutes(72)),
+            "a second jump begins the waiting anew"
+        );
+    }
 }

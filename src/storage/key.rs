@@ -2,7 +2,7 @@
 
 use crate::{
     clock::Timestamp,
-    ids::{ConversationId, MessageId, UserId},
+    ids::{ConversationId, MessageId, NotificationId, UserId},
 };
 
 /// What a table can be keyed by.
@@ -65,6 +65,16 @@ impl Key for MessageId {
 }
 
 impl Key for ConversationId {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_bytes());
+    }
+
+    fn decode(input: &mut &[u8]) -> Option<Self> {
+        take(input).map(Self::from_bytes)
+    }
+}
+
+impl Key for NotificationId {
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.as_bytes());
     }

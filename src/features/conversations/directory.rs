@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -12,7 +12,7 @@ use std::{
 use dashmap::DashMap;
 
 use super::{
-    ConversationView, Joined, Kind, LOG, Rooms, rooms,
+    ConversationView, Joined, Kind, LOG, MembershipChange, MembershipListener, Rooms, rooms,
     store::{
         CONVERSATIONS, ConversationRecord, DIRECT, DirectRecord, MEMBERS, MEMBERSHIPS, MemberRecord, MembershipRecord,
     },
@@ -53,6 +53,7 @@ pub struct Conversations {
     pub(super) store: Store,
     pub(super) users: Users,
     pub(super) rooms: Rooms,
+    listener: Arc<OnceLock<Arc<dyn MembershipListener>>>,
     epochs: Arc<Epochs>,
     /// Memberships that were looked up, each with the epoch of its user before the reading: it counts while that has not changed.
     cached: Arc<DashMap<(UserId, ConversationId), (u64, Access)>>,
@@ -72,9 +73,20 @@ impl Conversations {
             store,
             users,
             rooms,
+            listener: Arc::default(),
             epochs: Arc::new(Epochs { hasher: RandomState::new(), counters }),
             cached: Arc::default(),
         }
+    }
+
+    /// Who is told of changes of groups from now on. Set once, when the server is put together.
+    pub fn set_listener(&self, listener: Arc<dyn MembershipListener>) {
+        let already = self.listener.set(listener).is_err();
+        debug_assert!(!already, "set once");
+    }
+
+    pub(super) fn listener(&self) -> Option<&Arc<dyn MembershipListener>> {
+        self.listener.get()
     }
 
     /// The rooms in which members are reached.
@@ -114,6 +126,16 @@ impl Conversations {
     pub fn is_admin(&self, user: &UserId, conversation: ConversationId) -> Result<bool, Refusal> {
         let member = self.store.get(&MEMBERS, &(conversation, user.clone()))?;
         Ok(member.is_some_and(|member| member.admin))
+    }
+
+    /// Who is in a conversation, in no order; nobody in one that does not exist.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub fn members(&self, conversation: ConversationId) -> Result<Vec<UserId>, Refusal> {
+        let rows = self.store.scan_prefix(&MEMBERS, &conversation, MAX_MEMBERS, Direction::Forward)?;
+        Ok(rows.into_iter().map(|((_, user), _)| user).collect())
     }
 
     /// The ids of the user's conversations, in no order.
@@ -190,6 +212,13 @@ impl Conversations {
         let id = ConversationId::fresh();
         let mut batch = Batch::new();
         self.users.ensure(&mut batch, &everybody)?;
+        if let Some(listener) = self.listener() {
+            let added: Vec<UserId> = everybody.iter().filter(|member| *member != user).cloned().collect();
+            let (by, name) = (self.users.profile(user)?, name.as_deref());
+            let change =
+                MembershipChange { conversation: id, name, by: &by, added: &added, removed: &[], renamed: false };
+            listener.ordered(&mut batch, &change);
+        }
         draft(&mut batch, id, Kind::Group, user, name);
         for member in &everybody {
             draft_member(&mut batch, id, member, &MembershipRecord { kind: Kind::Group, other: None }, member == user);
@@ -333,6 +362,9 @@ impl Conversations {
             match this.view(id) {
                 Ok(conversation) => this.rooms.emit_to_conversation(id, &Joined { conversation }),
                 Err(error) => tracing::error!(%error, conversation = %id, "members were not told"),
+            }
+            if let Some(listener) = this.listener() {
+                listener.committed();
             }
         });
         created.await

@@ -1,7 +1,7 @@
 //! Changing a group: its members and its name.
 
 use super::{
-    Conversations, Joined, Kind, LOG, Left, Updated,
+    Conversations, Joined, Kind, LOG, Left, MembershipChange, Updated,
     cursors::{CURSORS, CursorRecord},
     directory::{MAX_MEMBERS, check_name, draft_member, not_a_group},
     store::{CONVERSATIONS, ConversationRecord, MEMBERS, MEMBERSHIPS, MemberRecord, MembershipRecord},
@@ -135,7 +135,7 @@ impl Conversations {
             if change.added.is_empty() && change.removed.is_empty() && change.name.is_none() {
                 return Ok(());
             }
-            match self.apply(id, &group, change)?.await {
+            match self.apply(user, id, &group, change)?.await {
                 Ok(()) => return Ok(()),
                 Err(CommitError::Conflict) => {}
                 Err(error) => return Err(error.into()),
@@ -162,6 +162,7 @@ impl Conversations {
 
     fn apply(
         &self,
+        user: &UserId,
         id: ConversationId,
         group: &Group,
         change: Change,
@@ -189,6 +190,17 @@ impl Conversations {
             let promoted = MemberRecord { admin: true, joined_at: record.joined_at };
             batch.put(&MEMBERS, &(id, member.clone()), &promoted);
         }
+        if let Some(listener) = self.listener() {
+            let change = MembershipChange {
+                conversation: id,
+                name: record.name.as_deref(),
+                by: &self.users.profile(user)?,
+                added: &change.added,
+                removed: &change.removed,
+                renamed: change.name.is_some() && record.name != group.record.value.name,
+            };
+            listener.ordered(&mut batch, &change);
+        }
         let this = self.clone();
         Ok(self.store.commit_then(batch, move |_| this.announce(id, &change)))
     }
@@ -209,6 +221,9 @@ impl Conversations {
         let joined = Joined { conversation };
         for member in &change.added {
             self.rooms.emit_to_user(member, &joined);
+        }
+        if let Some(listener) = self.listener() {
+            listener.committed();
         }
     }
 }

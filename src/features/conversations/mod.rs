@@ -8,6 +8,7 @@
 mod cursors;
 mod directory;
 pub mod events;
+mod listener;
 mod membership;
 mod rest;
 mod rooms;
@@ -24,6 +25,7 @@ pub(crate) use self::{
 pub use self::{
     directory::{Access, Conversations},
     events::{ConversationView, Empty, Joined, Left, SERVER_EVENTS, Updated},
+    listener::{MembershipChange, MembershipListener},
     rest::routes as rest_routes,
     rooms::Rooms,
     socket::routes as socket_routes,

@@ -11,7 +11,10 @@ use super::{
 use crate::{
     clock::Timestamp,
     server::Refusal,
-    storage::{CommitError, Direction, KeyRange, expiry::sweep},
+    storage::{
+        CommitError, Direction, KeyRange,
+        expiry::{SteadyClock, sweep},
+    },
 };
 
 /// How often messages past their time are looked for.
@@ -22,11 +25,14 @@ const PAGE: usize = 256;
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Messages {
-    /// Sweeps until told to stop, in small steps that never hold up traffic.
-    pub async fn run_expiry(&self, stop: CancellationToken) {
+    /// Sweeps until told to stop, in small steps that never hold up traffic; not while the wall clock is in doubt.
+    pub async fn run_expiry(&self, stop: CancellationToken, clock: SteadyClock) {
         let messages = async {
             loop {
                 tokio::time::sleep(MESSAGES_EVERY).await;
+                if !clock.is_steady() {
+                    continue;
+                }
                 if let Err(error) = self.expire_messages().await {
                     tracing::warn!(%error, "messages past their time could not be deleted; trying again");
                 }
@@ -34,7 +40,9 @@ impl Messages {
         };
         let client_ids = async {
             loop {
-                if let Err(error) = self.sweep_client_ids().await {
+                if clock.is_steady()
+                    && let Err(error) = self.sweep_client_ids().await
+                {
                     tracing::warn!(%error, "old client keys could not be swept; trying again");
                 }
                 tokio::time::sleep(CLIENT_IDS_EVERY).await;

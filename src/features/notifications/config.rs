@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// How long a notification is kept after it was read, in seconds.
     pub read_retention_s: u64,
-    /// Most notifications of one user; the oldest go first.
+    /// Most notifications of one user; the oldest read ones go first, then the oldest.
     pub max_per_user: usize,
 }
 

@@ -33,6 +33,9 @@ const EVENTS = [
     'notification:new', 'notification:read', 'notification:read-confirmed', 'notification:all-read',
     'notifications:all-read-confirmed', 'notification:deleted', 'notification:deleted-confirmed', 'notifications:count',
     'rate-limit-exceeded', 'auth:expiring', 'auth:expired',
+    'notification:new', 'notification:read', 'notification:read-confirmed', 'notification:all-read',
+    'notifications:all-read-confirmed', 'notification:archived', 'notification:deleted', 'notification:deleted-confirmed',
+    'notifications:cleared', 'notifications:count',
     'auth', 'message-back', 'emit-with-ack', 'said', 'disconnect',
 ];
 const CHANGES = ['message:new', 'message:updated', 'message:deleted'];
