@@ -138,13 +138,10 @@ impl Features {
         let rooms = Rooms::new(vec![Arc::clone(root), Arc::clone(for_notifications)], config.compat.legacy_events);
         let notifications = Notifications::new(
             store.clone(),
-            Arc::clone(&conversations),
-            rooms,
+            (Arc::clone(&conversations), rooms),
             config.notifications,
             &background.metrics,
         );
-        let notifications = Arc::new(notifications);
-        conversations.set_listener(Arc::clone(&notifications) as _);
         let messages = Messages::new(
             store.clone(),
             users.clone(),

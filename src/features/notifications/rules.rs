@@ -72,16 +72,15 @@ pub struct Notifications {
 }
 
 impl Notifications {
-    /// Notifications in `store`, told to users in `rooms`.
+    /// Notifications in `store`, told to users in `rooms`, of groups as well from now on.
     #[must_use]
     pub fn new(
         store: Store,
-        conversations: Arc<Conversations>,
-        rooms: Rooms,
+        (conversations, rooms): (Arc<Conversations>, Rooms),
         config: Config,
         metrics: &Metrics,
-    ) -> Self {
-        Self {
+    ) -> Arc<Self> {
+        let this = Arc::new(Self {
             store,
             conversations,
             rooms,
@@ -93,7 +92,9 @@ impl Notifications {
             absences: OnceLock::new(),
             ordered: Notify::new(),
             last_job: std::sync::Mutex::new(NotificationId::from_bytes([0; 12])),
-        }
+        });
+        this.conversations.set_listener(Arc::clone(&this) as _);
+        this
     }
 
     /// Who knows whom not to disturb. Set once, when the server is put together; without it everybody is told.
