@@ -152,9 +152,12 @@ impl Features {
         let users = Users::new(store.clone(), config.auth.auto_provision);
         let conversations = Arc::new(Conversations::new(store.clone(), users.clone(), rooms));
         let rooms = Rooms::new(vec![Arc::clone(root), Arc::clone(for_notifications)], config.compat.legacy_events);
-        let notifications = Notifications::new(store.clone(), Arc::clone(&conversations), rooms, config.notifications);
-        let notifications = Arc::new(notifications);
-        conversations.set_listener(Arc::clone(&notifications) as _);
+        let notifications = Notifications::new(
+            store.clone(),
+            (Arc::clone(&conversations), rooms),
+            config.notifications,
+            &background.metrics,
+        );
         let messages = Arc::new(Messages::new(
             store.clone(),
             users.clone(),

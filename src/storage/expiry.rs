@@ -10,7 +10,7 @@ use super::{batch::Batch, error::CommitError, key::Key, range::KeyRange, record:
 use crate::clock::{self, Instant, Timestamp};
 
 /// A difference between the clocks that no correction of the time explains.
-const JUMP: Duration = Duration::from_secs(60);
+const JUMP: Duration = Duration::from_mins(1);
 /// How long nothing is swept after a jump: time for whoever set the clock to see it, or to set it back.
 const STEADY_AFTER: Duration = Duration::from_mins(5);
 
@@ -125,7 +125,7 @@ mod tests {
     fn after_a_jump_of_the_wall_clock_nothing_is_swept_for_five_minutes() {
         let (wall, start) = (Timestamp::now(), clock::now());
         let clock = SteadyClock(Arc::new(Mutex::new(Watch { wall, at: start, steady_from: start })));
-        let minutes = |count: u64| Duration::from_secs(60 * count);
+        let minutes = |count: u64| Duration::from_mins(count);
         assert!(clock.observe(wall.after(minutes(60)), start + minutes(60)), "both have moved");
         let slewed = wall.after(minutes(61)).after(Duration::from_secs(30));
         assert!(clock.observe(slewed, start + minutes(61)), "a correction is no jump");

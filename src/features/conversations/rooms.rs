@@ -80,12 +80,13 @@ impl Rooms {
         self.emit(&user_room(user), event);
     }
 
-    /// Sends an event that is written as JSON already to all sockets of a user but those in the room `without`.
-    pub fn emit_json_to_user_without<E: ServerEvent>(&self, user: &UserId, without: &str, json: &str) {
+    /// Sends an event to all sockets of a user but those in the room `without`.
+    pub fn emit_to_user_without<E: ServerEvent>(&self, user: &UserId, without: &str, event: &E) {
+        let Some(json) = to_json(event) else { return };
         let room = user_room(user);
         for namespace in &*self.namespaces {
             for name in self.names::<E>() {
-                namespace.to(&room).except(without).emit_raw(name, &[json], &[]);
+                namespace.to(&room).except(without).emit_raw(name, &[&json], &[]);
             }
         }
     }

@@ -7,7 +7,7 @@ use super::{MessageRecord, Messages};
 use crate::{
     features::{
         auth::SignedIn,
-        notifications::{Draft, Job, Kind, Notifications, Recipients},
+        notifications::{Draft, Job, Kind, Recipients},
     },
     ids::{MessageId, UserId},
     storage::Batch,
@@ -18,14 +18,14 @@ const PREVIEW_CHARS: usize = 100;
 
 impl Messages {
     /// Orders a notification for everybody who is mentioned in a new message.
-    pub(super) fn announce_mentions(batch: &mut Batch, from: &SignedIn, id: MessageId, record: &MessageRecord) {
+    pub(super) fn announce_mentions(&self, batch: &mut Batch, from: &SignedIn, id: MessageId, record: &MessageRecord) {
         let users: Vec<UserId> = record.mentions.iter().filter(|user| **user != from.user).cloned().collect();
         if users.is_empty() {
             return;
         }
         let title = format!("{} mentioned you", from.profile.username);
         let draft = draft(Kind::Mention, &title, from, id, record);
-        Notifications::order(
+        self.notifications.order(
             batch,
             &Job { recipients: Recipients::Users { users, members_of: Some(record.conversation) }, draft },
         );
@@ -33,6 +33,7 @@ impl Messages {
 
     /// Orders a notification for the author of a message that somebody reacted to.
     pub(crate) fn announce_reaction(
+        &self,
         batch: &mut Batch,
         from: &SignedIn,
         id: MessageId,
@@ -44,16 +45,16 @@ impl Messages {
         let draft = draft(Kind::Reaction, &title, from, id, record).collapsing(format!("reaction:{id}"));
         let recipients =
             Recipients::Users { users: vec![record.sender.clone()], members_of: Some(record.conversation) };
-        Notifications::order(batch, &Job { recipients, draft });
+        self.notifications.order(batch, &Job { recipients, draft });
     }
 
     /// Orders a notification for those to whom a message was forwarded.
-    pub(super) fn announce_forward(batch: &mut Batch, from: &SignedIn, id: MessageId, record: &MessageRecord) {
+    pub(super) fn announce_forward(&self, batch: &mut Batch, from: &SignedIn, id: MessageId, record: &MessageRecord) {
         let title = format!("{} forwarded a message to you", from.profile.username);
         let key = format!("forward:{}", record.conversation);
         let draft = draft(Kind::Forward, &title, from, id, record).collapsing(key);
         let recipients = Recipients::Members { of: record.conversation, without: vec![from.user.clone()] };
-        Notifications::order(batch, &Job { recipients, draft });
+        self.notifications.order(batch, &Job { recipients, draft });
     }
 
     /// Something that was ordered is committed now.

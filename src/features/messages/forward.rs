@@ -49,7 +49,7 @@ impl Messages {
             let entry = ChangeRecord { change: Change::New(fresh), at: copy.created_at };
             let appended = batch.append(&LOG, target, &entry);
             batch.put_stamped(&MESSAGES, &fresh, &copy, appended);
-            Self::announce_forward(&mut batch, from, fresh, &copy);
+            self.announce_forward(&mut batch, from, fresh, &copy);
             copies.push((appended, MessageView::new(fresh, copy, Sender::Profile((*from.profile).clone()))));
         }
         let this = self.clone();

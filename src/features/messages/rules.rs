@@ -101,7 +101,7 @@ impl Messages {
         // Whoever is not in the conversation is not told of it, and nobody learns who exists.
         record.mentions.retain(|user| self.conversations.access(user, conversation).is_ok());
         let mut batch = Batch::new();
-        Self::announce_mentions(&mut batch, from, id, &record);
+        self.announce_mentions(&mut batch, from, id, &record);
         let mentions = !record.mentions.is_empty();
         let key = record.client_id.clone().map(|client_id| (from.user.clone(), client_id));
         if let Some(key) = &key {

@@ -107,9 +107,8 @@ impl Notifications {
                     ledger.remove(place, &record);
                     ledger.news.push(News::Deleted { id });
                 }
-                Some(_) => {}
                 None if ledger.place(id)? == Some(PlaceRecord::Gone) => ledger.forget(id),
-                None => {}
+                Some(_) | None => {}
             }
             Ok(())
         })

@@ -24,7 +24,7 @@ impl MembershipListener for Notifications {
         let (membership, name) = (format!("member:{}", change.conversation), format!("name:{}", change.conversation));
         let mut order = |recipients, kind, message: &str, key| {
             let draft = Draft::new(kind, title, message).with_data(&data).collapsing(key);
-            Self::order(batch, &Job { recipients, draft });
+            self.order(batch, &Job { recipients, draft });
         };
         let others = |users: &[UserId]| users.iter().filter(|user| **user != change.by.id).cloned().collect::<Vec<_>>();
         let (added, removed) = (others(change.added), others(change.removed));

@@ -1,6 +1,6 @@
 //! What the server itself tells: ordered together with its cause, made afterwards, never lost.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::PoisonError, time::Duration};
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -53,13 +53,21 @@ pub enum Recipients {
 impl Notifications {
     /// Adds a job to the batch of its cause: it is done if and only if the batch is committed, however the process ends. Call
     /// [`wake`](Self::wake) after the commit.
-    pub fn order(batch: &mut Batch, job: &Job) {
-        batch.put(&JOBS, &NotificationId::fresh(), job);
+    pub fn order(&self, batch: &mut Batch, job: &Job) {
+        batch.put(&JOBS, &self.next_job(), job);
     }
 
     /// There may be a job. Never waits; a call that is left out delays the job by 30 s at most.
     pub fn wake(&self) {
         self.ordered.notify_one();
+    }
+
+    /// A key after all that were given out before, also those of the same millisecond.
+    fn next_job(&self) -> NotificationId {
+        let fresh = NotificationId::fresh();
+        let mut last = self.last_job.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = if fresh > *last { fresh } else { successor(*last) };
+        *last
     }
 
     /// Does jobs as they are ordered, for ever.
@@ -125,7 +133,9 @@ impl Notifications {
             result?;
         }
         let mut batch = Batch::new();
-        done.iter().for_each(|job| batch.delete(&JOBS, job));
+        for job in &done {
+            batch.delete(&JOBS, job);
+        }
         if !batch.is_empty() {
             self.store.commit(batch).await?;
         }
@@ -156,6 +166,19 @@ fn derived_id(job: NotificationId, user: &UserId) -> NotificationId {
     let mut bytes = *job.as_bytes();
     for (byte, random) in bytes.iter_mut().skip(6).zip(hash) {
         *byte = random;
+    }
+    NotificationId::from_bytes(bytes)
+}
+
+/// The next id.
+fn successor(id: NotificationId) -> NotificationId {
+    let mut bytes = *id.as_bytes();
+    for byte in bytes.iter_mut().rev() {
+        let (next, overflows) = byte.overflowing_add(1);
+        *byte = next;
+        if !overflows {
+            break;
+        }
     }
     NotificationId::from_bytes(bytes)
 }

@@ -123,7 +123,7 @@ impl Filter {
     }
 
     /// Whether it asks for this one.
-    pub(super) fn fits(&self, record: &NotificationRecord) -> bool {
+    pub(super) fn fits(self, record: &NotificationRecord) -> bool {
         self.status.is_none_or(|status| status == record.status) && self.kind.is_none_or(|kind| kind == record.kind)
     }
 }

@@ -55,14 +55,9 @@ impl News {
             Self::New { view, kind, urgent } => {
                 let event = NewNotification(view);
                 if *urgent {
-                    return rooms.emit_to_user(user, &event);
-                }
-                match serde_json::to_string(&event) {
-                    Ok(json) => {
-                        let without = without_room(*kind, user);
-                        rooms.emit_json_to_user_without::<NewNotification<'_>>(user, &without, &json);
-                    }
-                    Err(error) => tracing::error!(%error, "a notification could not be written as JSON"),
+                    rooms.emit_to_user(user, &event);
+                } else {
+                    rooms.emit_to_user_without(user, &without_room(*kind, user), &event);
                 }
             }
             Self::Read { id, at } => rooms.emit_to_user(user, &Read { notification_id: *id, read_at: *at }),

@@ -104,7 +104,8 @@ struct Changed {
 #[schemars(rename = "NotificationsModified")]
 struct Modified {
     message: &'static str,
-    modified_count: usize,
+    #[serde(rename = "modifiedCount")]
+    changed: usize,
     count: usize,
 }
 
@@ -137,9 +138,9 @@ async fn list(
         None | Some("") => Start::Skip((page - 1).saturating_mul(limit)),
         Some(cursor) => Start::After(parse_cursor(cursor)?),
     };
-    let found = notifications.list(&caller.user, &filter, start, limit).await?;
+    let found = notifications.list(&caller.user, filter, start, limit).await?;
     let counts = notifications.present_counts(&caller.user)?;
-    let total = counts.of(&filter);
+    let total = counts.of(filter);
     Ok(Json(List {
         notifications: found.notifications,
         total,
@@ -195,7 +196,7 @@ async fn mark_all_read(
     Caller(caller): Caller,
 ) -> Result<Json<Modified>, Refusal> {
     let count = notifications.mark_all_read(&caller.user).await?;
-    Ok(Json(Modified { message: "All notifications marked as read", modified_count: count, count }))
+    Ok(Json(Modified { message: "All notifications marked as read", changed: count, count }))
 }
 
 /// `DELETE /api/notifications/{id}`.

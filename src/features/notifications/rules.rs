@@ -21,6 +21,7 @@ use crate::{
     ids::UserId,
     server::{Refusal, Socket},
     storage::{Batch, CommitError, Store},
+    telemetry::Metrics,
 };
 
 /// How often a change is tried again. Changes of a user take turns, so another one can come first only when its caller has gone
@@ -59,29 +60,41 @@ pub struct Notifications {
     pub(super) conversations: Arc<Conversations>,
     pub(super) rooms: Rooms,
     pub(super) config: Config,
+    metrics: Metrics,
     turns: [Mutex<()>; TURNS],
     hasher: RandomState,
     muting: OnceLock<Arc<dyn Muting>>,
     absences: OnceLock<Arc<dyn Absences>>,
     /// Rings when there is a job.
     pub(super) ordered: Notify,
+    /// The key of the job that was ordered last.
+    pub(super) last_job: std::sync::Mutex<NotificationId>,
 }
 
 impl Notifications {
-    /// Notifications in `store`, told to users in `rooms`.
+    /// Notifications in `store`, told to users in `rooms`, of groups as well from now on.
     #[must_use]
-    pub fn new(store: Store, conversations: Arc<Conversations>, rooms: Rooms, config: Config) -> Self {
-        Self {
+    pub fn new(
+        store: Store,
+        (conversations, rooms): (Arc<Conversations>, Rooms),
+        config: Config,
+        metrics: &Metrics,
+    ) -> Arc<Self> {
+        let this = Arc::new(Self {
             store,
             conversations,
             rooms,
             config,
+            metrics: metrics.clone(),
             turns: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
             muting: OnceLock::new(),
             absences: OnceLock::new(),
             ordered: Notify::new(),
-        }
+            last_job: std::sync::Mutex::new(NotificationId::from_bytes([0; 12])),
+        });
+        this.conversations.set_listener(Arc::clone(&this) as _);
+        this
     }
 
     /// Who knows whom not to disturb. Set once, when the server is put together; without it everybody is told.
@@ -151,7 +164,7 @@ impl Notifications {
     pub async fn unread(&self, user: &UserId) -> Result<(usize, Vec<NotificationView>), Refusal> {
         let count = self.unread_count(user).await?;
         let filter = Filter { status: Some(Status::Unread), kind: None };
-        Ok((count, self.page(user, &filter, Start::Skip(0), UNREAD_SHOWN).await?.notifications))
+        Ok((count, self.page(user, filter, Start::Skip(0), UNREAD_SHOWN).await?.notifications))
     }
 
     /// Notifications that fit, the newest first: up to `limit`, or 512 KiB of text.
@@ -159,12 +172,12 @@ impl Notifications {
     /// # Errors
     ///
     /// When the store cannot be read.
-    pub async fn list(&self, user: &UserId, filter: &Filter, start: Start, limit: usize) -> Result<Page, Refusal> {
+    pub async fn list(&self, user: &UserId, filter: Filter, start: Start, limit: usize) -> Result<Page, Refusal> {
         self.settle(user).await;
         self.page(user, filter, start, limit).await
     }
 
-    async fn page(&self, user: &UserId, filter: &Filter, start: Start, limit: usize) -> Result<Page, Refusal> {
+    async fn page(&self, user: &UserId, filter: Filter, start: Start, limit: usize) -> Result<Page, Refusal> {
         let (mut skip, mut before) = match start {
             Start::Skip(count) => (count, u64::MAX),
             Start::After(place) => (0, place),
@@ -308,7 +321,7 @@ impl Notifications {
         let (mut count, mut before) = (0, self.present_counts(user)?.next);
         loop {
             let step = |ledger: &mut Ledger<'_>| {
-                if ledger.counts.of(&filter) == 0 {
+                if ledger.counts.of(filter) == 0 {
                     return Ok((0, None));
                 }
                 let rows = ledger.before(before, STEP)?;
@@ -390,9 +403,15 @@ impl Notifications {
     /// What tells a user of a change.
     fn telling(&self, user: &UserId, news: Vec<News>) -> impl FnOnce() + Send + 'static + use<> {
         let is_muted = self.muting.get().is_some_and(|muting| muting.is_muted(user));
+        let created = news.iter().filter(|news| matches!(news, News::New { .. })).count();
         let news = if is_muted { News::muted(news) } else { news };
-        let (rooms, user) = (self.rooms.clone(), user.clone());
-        move || news.iter().for_each(|news| news.tell(&rooms, &user))
+        let (rooms, user, metrics) = (self.rooms.clone(), user.clone(), self.metrics.clone());
+        move || {
+            metrics.notifications_created().inc_by(created as u64);
+            for news in news {
+                news.tell(&rooms, &user);
+            }
+        }
     }
 
     async fn settle(&self, user: &UserId) {

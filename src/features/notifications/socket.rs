@@ -54,7 +54,7 @@ async fn list(
     let filter = Filter { status: event.status, kind: event.kind };
     let start = event.cursor.as_deref().map(parse_cursor).transpose()?.map_or(Start::Skip(0), Start::After);
     let limit = event.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
-    let page = notifications.list(user, &filter, start, limit).await?;
+    let page = notifications.list(user, filter, start, limit).await?;
     Ok(ListAck { notifications: page.notifications, next_cursor: page.next.map(|place| place.to_string()) })
 }
 

@@ -107,7 +107,7 @@ pub(super) struct CountsRecord {
 
 impl CountsRecord {
     /// How many fit.
-    pub(super) fn of(&self, filter: &Filter) -> usize {
+    pub(super) fn of(&self, filter: Filter) -> usize {
         let kinds = self.by_kind.iter().enumerate();
         let kinds = kinds.filter(|(kind, _)| filter.kind.is_none_or(|wanted| wanted as usize == *kind));
         let cells = kinds.flat_map(|(_, statuses)| statuses.iter().enumerate());
@@ -117,12 +117,12 @@ impl CountsRecord {
 
     /// How many are unread.
     pub(super) fn unread(&self) -> usize {
-        self.of(&Filter { status: Some(Status::Unread), kind: None })
+        self.of(Filter { status: Some(Status::Unread), kind: None })
     }
 
     /// How many there are.
     pub(super) fn total(&self) -> usize {
-        self.of(&Filter::default())
+        self.of(Filter::default())
     }
 
     pub(super) fn add(&mut self, kind: Kind, status: Status) {

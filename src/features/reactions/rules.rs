@@ -82,7 +82,7 @@ impl Reactions {
             let conversation = message.conversation;
             let appended = batch.append(&LOG, &conversation, &entry);
             if added && message.sender != from.user {
-                Messages::announce_reaction(&mut batch, from, id, &message, emoji);
+                self.messages.announce_reaction(&mut batch, from, id, &message, emoji);
             }
             let (this, user, emoji) = (self.clone(), from.user.clone(), emoji.to_owned());
             let stored = self.store.commit_then(batch, move |committed| {
