@@ -15,7 +15,7 @@ use std::{
 use futures_util::future::join_all;
 
 use super::{
-    Absences, Draft, Filter, Job, Kind, NotificationId, NotificationView, Notifications, Priority, Recipients, Start,
+    Draft, Filter, Job, Kind, NotificationId, NotificationView, Notifications, Priority, Recipients, Start,
     Status,
     news::News,
     store::{COLLAPSING, COUNTS, CountsRecord, ENDS, JOBS, NOTIFICATIONS, PLACES, PlaceRecord, READ, READ_AT},
@@ -550,27 +550,22 @@ async fn nothing_is_forgotten_while_an_old_job_waits() {
     features.notifications.delete(&id("ann"), made.id).await.expect_err("forgotten");
 }
 
-/// Makes one notification the first time it is asked.
-struct Missed(Arc<Notifications>, AtomicUsize);
-
-impl Absences for Missed {
-    fn settle<'a>(&'a self, user: &'a UserId) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-        Box::pin(async move {
-            if self.1.fetch_add(1, Ordering::Relaxed) == 0 {
-                self.0.put(user, Draft::new(Kind::Message, "bob", "3 new messages")).await.expect("stored");
-            }
-        })
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_was_missed_is_there_when_somebody_asks() {
     let features = features();
-    features.notifications.set_absences(Arc::new(Missed(Arc::clone(&features.notifications), AtomicUsize::new(0))));
-    assert_eq!(features.notifications.unread_count(&id("ann")).await, Ok(1));
+    let direct = features.direct("bob", "ann").await;
+    for text in ["one", "two"] {
+        features.send("bob", direct, text).await.expect("stored");
+    }
+    assert_eq!(features.notifications.unread_count(&id("ann")).await, Ok(1), "one for the conversation");
     assert_eq!(titles(&features, "ann").await, ["bob"]);
     let (count, shown) = features.notifications.unread(&id("ann")).await.expect("readable");
-    assert_eq!((count, shown.len()), (1, 1));
+    assert_eq!((count, shown[0].message.as_str()), (1, "two"));
+    features.notifications.read(&id("ann"), shown[0].id).await.expect("hers");
+    assert_eq!(features.notifications.unread_count(&id("ann")).await, Ok(0), "it was told of once");
+    features.send("bob", direct, "three").await.expect("stored");
+    assert_eq!(features.notifications.unread_count(&id("ann")).await, Ok(1), "something new");
+    assert_eq!(features.notifications.unread_count(&id("bob")).await, Ok(0), "one's own is no news");
 }
 
 #[tokio::test(start_paused = true)]
