@@ -19,7 +19,7 @@ use crate::{
     },
     ids::{ConversationId, MessageId, UserId},
     server::Refusal,
-    storage::{Reader, Store},
+    storage::{Reader, StorageError, Store},
 };
 
 /// Log entries read of one conversation at a time.
@@ -189,7 +189,8 @@ impl Page {
         if !is_new && self.seen.contains(&id) {
             return Ok(());
         }
-        let Some(record) = reader.get(&MESSAGES, &id)? else { return Ok(()) };
+        // Nothing takes a message out of its table: without it there is damage, which must not look like a conversation without it.
+        let record = reader.get(&MESSAGES, &id)?.ok_or(StorageError::Damaged { table: MESSAGES.name() })?;
         let wanted = match filter {
             Filter::Everything => true,
             Filter::Since { date, user } => is_new && record.created_at > *date && record.sender != **user,
