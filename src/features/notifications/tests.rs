@@ -4,19 +4,14 @@ mod model;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
 use futures_util::future::join_all;
 
 use super::{
-    Draft, Filter, Job, Kind, NotificationId, NotificationView, Notifications, Priority, Recipients, Start,
-    Status,
+    Draft, Filter, Job, Kind, NotificationId, NotificationView, Priority, Recipients, Start, Status,
     news::News,
     store::{COLLAPSING, COUNTS, CountsRecord, ENDS, JOBS, NOTIFICATIONS, PLACES, PlaceRecord, READ, READ_AT},
 };
