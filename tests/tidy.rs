@@ -49,7 +49,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("users", &[]),
     ("auth", &["users"]),
     ("rate_limits", &["auth"]),
-    ("heartbeat", &["users"]),
+    ("heartbeat", &["auth"]),
     ("conversations", &["auth"]),
     ("typing", &["conversations"]),
     ("last_seen", &["conversations"]),

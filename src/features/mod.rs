@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod compat;
 pub mod conversations;
+pub mod heartbeat;
 pub mod last_seen;
 pub mod message_locks;
 pub mod messages;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     auth::{Auth, Keys, SocketListener},
     conversations::{Conversations, Rooms},
+    heartbeat::Heartbeats,
     message_locks::Locks,
     messages::{MessageListener, MessageView, Messages},
     missed_messages::Recovery,
@@ -61,6 +63,7 @@ pub const SERVER_EVENTS: &[&[ServerEventDoc]] = &[
     receipts::SERVER_EVENTS,
     offline_queue::SERVER_EVENTS,
     message_locks::SERVER_EVENTS,
+    heartbeat::SERVER_EVENTS,
     notifications::SERVER_EVENTS,
     status::SERVER_EVENTS,
     typing::SERVER_EVENTS,
@@ -101,6 +104,8 @@ pub struct Features {
     pub conversations: Arc<Conversations>,
     /// Messages.
     pub messages: Arc<Messages>,
+    /// Heartbeats.
+    pub heartbeats: Arc<Heartbeats>,
     /// Edit locks.
     pub locks: Arc<Locks>,
     /// Missed messages.
@@ -187,6 +192,7 @@ impl Features {
         let statuses = Statuses::new(store.clone(), Arc::clone(&conversations), Arc::clone(&presence));
         notifications.set_muting(Arc::new(statuses.clone()));
         notifications.set_absences(Arc::new(queue.clone()));
+        let heartbeats = Arc::new(Heartbeats::default());
         Ok(Self {
             auth: Arc::new(Auth::new(config.auth, keys, origins, users.clone())),
             conversations,
@@ -206,7 +212,9 @@ impl Features {
                 Arc::clone(&notifications) as _,
                 presence,
                 typing,
+                Arc::clone(&heartbeats) as _,
             ],
+            heartbeats,
             locks,
             notifications,
             reactions,
@@ -282,6 +290,7 @@ impl Features {
         let routes = messages::socket_routes(routes, &self.messages);
         let routes = reactions::socket_routes(routes, &self.reactions);
         let routes = receipts::socket_routes(routes, &self.receipts);
+        let routes = heartbeat::socket_routes(routes, &self.heartbeats);
         let routes = message_locks::socket_routes(routes, &self.locks);
         let routes = last_seen::socket_routes(routes, &self.conversations);
         let routes = status::socket_routes(routes, &self.statuses);
