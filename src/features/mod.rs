@@ -56,6 +56,7 @@ const NOTIFICATIONS: &str = "/notifications";
 /// Every event that the server sends, feature by feature.
 pub const SERVER_EVENTS: &[&[ServerEventDoc]] = &[
     session::SERVER_EVENTS,
+    auth::SERVER_EVENTS,
     conversations::SERVER_EVENTS,
     messages::SERVER_EVENTS,
     receipts::SERVER_EVENTS,
@@ -187,8 +188,8 @@ impl Features {
         let statuses = Statuses::new(store.clone(), Arc::clone(&conversations), Arc::clone(&presence));
         notifications.set_muting(Arc::new(statuses.clone()));
         notifications.set_absences(Arc::new(queue.clone()));
+        let auth = Arc::new(Auth::new(config.auth, keys, origins, users.clone(), store)?);
         Ok(Self {
-            auth: Arc::new(Auth::new(config.auth, keys, origins, users.clone())),
             conversations,
             messages,
             receipts,
@@ -201,12 +202,14 @@ impl Features {
             metrics,
             limits,
             listeners: vec![
+                auth.live(),
                 Arc::new(queue.clone()),
                 Arc::clone(&locks) as _,
                 Arc::clone(&notifications) as _,
                 presence,
                 typing,
             ],
+            auth,
             locks,
             notifications,
             reactions,
@@ -227,7 +230,7 @@ impl Features {
         builder
             .namespace(root, Arc::clone(&gate) as _, self.notification_routes(self.chat_routes()))
             .namespace(messages, Arc::clone(&gate) as _, self.chat_routes())
-            .namespace(notifications, gate, self.notification_routes(Routes::new()))
+            .namespace(notifications, gate, self.notification_routes(auth::socket_routes(Routes::new(), &self.auth)))
     }
 
     /// The REST routes of all features. They find the [`Auth`] in the request's extensions.
@@ -251,6 +254,7 @@ impl Features {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let clock = SteadyClock::new();
         tokio::join!(
+            self.auth.run(stop.clone()),
             self.messages.run_expiry(stop.clone(), clock.clone()),
             self.notifications.run(stop.clone(), clock),
             self.queue.run(stop.clone()),
@@ -278,7 +282,8 @@ impl Features {
     }
 
     fn chat_routes(&self) -> Routes {
-        let routes = conversations::socket_routes(Routes::new(), &self.conversations);
+        let routes = auth::socket_routes(Routes::new(), &self.auth);
+        let routes = conversations::socket_routes(routes, &self.conversations);
         let routes = messages::socket_routes(routes, &self.messages);
         let routes = reactions::socket_routes(routes, &self.reactions);
         let routes = receipts::socket_routes(routes, &self.receipts);
