@@ -214,21 +214,25 @@ fn as_variable(value: &Value) -> String {
 fn every_setting_has_a_variable_in_the_environment_and_in_dotenv() {
     for setting in SETTINGS {
         let value = match setting.key {
-            "auth.jwt_secret" => STRONG.to_owned(),
-            "auth.issuer" | "log.dir" => "text".to_owned(),
+            "auth.jwt_secret" | "auth.previous_jwt_secrets" => STRONG.to_owned(),
+            "auth.issuer" | "auth.jwks_file" | "log.dir" => "text".to_owned(),
             key => default_of(key).map(|value| as_variable(&value)).expect("a default"),
         };
         // An empty list is no value for a variable.
         let value = if value.is_empty() { "https://a.example".to_owned() } else { value };
         let name: &'static str = setting.variable().leak();
-        let sandbox = Sandbox::new().file(".env", format!("{name}='{value}'\n"));
+        // These two make no sense without an algorithm that has public keys.
+        let for_public_keys = matches!(setting.key, "auth.public_keys" | "auth.jwks_file");
+        let sandbox =
+            if for_public_keys { Sandbox::new().variable("HOBNOB_AUTH__ALGORITHM", "EdDSA") } else { Sandbox::new() };
+        let sandbox = sandbox.file(".env", format!("{name}='{value}'\n"));
         let place = |sandbox: &Sandbox| sandbox.config().sources.place(setting.key).map(ToString::to_string);
         let expected = format!("{}:1: {name}", sandbox.dir.path().join(".env").display());
         assert_eq!(place(&sandbox), Some(expected), "{name}");
         let sandbox = sandbox.variable(name, value);
         assert_eq!(place(&sandbox), Some(format!("variable {name}")));
         for (key, value, place) in sandbox.config().all() {
-            assert_eq!(place.is_some(), key == setting.key);
+            assert_eq!(place.is_some(), key == setting.key || (for_public_keys && key == "auth.algorithm"));
             assert!(!format!("{value:?}").contains(STRONG));
         }
     }
@@ -242,12 +246,12 @@ fn every_secret_can_be_a_file_of_each_name_and_a_credential() {
             let sandbox = Sandbox::new().file("key", STRONG);
             let path = sandbox.dir.path().join("key").display().to_string();
             let config = sandbox.variable(name.clone().leak(), path).config();
-            assert_eq!(config.secret(setting.key).map(Secret::as_bytes), Some(STRONG.as_bytes()), "{name}");
+            assert_eq!(config.secrets(setting.key).first().map(Secret::as_bytes), Some(STRONG.as_bytes()), "{name}");
         }
         let sandbox = Sandbox::new().file(setting.name(), STRONG);
         let dir = sandbox.dir.path().display().to_string();
         let config = sandbox.variable("CREDENTIALS_DIRECTORY", dir).config();
-        assert_eq!(config.secret(setting.key).map(Secret::as_bytes), Some(STRONG.as_bytes()));
+        assert_eq!(config.secrets(setting.key).first().map(Secret::as_bytes), Some(STRONG.as_bytes()));
         assert!(matches!(config.sources.place(setting.key), Some(Place::Credential(_))));
     }
 }
