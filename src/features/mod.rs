@@ -1,6 +1,7 @@
 //! The features, each a room of its own, and how they hang together on the chat namespaces.
 
 pub mod auth;
+pub mod backend;
 pub mod compat;
 pub mod conversations;
 pub mod last_seen;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     auth::{Auth, Keys, SocketListener},
+    backend::BackendApi,
     conversations::{Conversations, Rooms},
     message_locks::Locks,
     messages::{MessageListener, MessageView, Messages},
@@ -240,7 +242,10 @@ impl Features {
 
     /// The same with their documentation.
     pub fn documented_rest(&self) -> Rest {
+        let messages = Arc::clone(&self.messages);
+        let backend = BackendApi::new(Arc::clone(&self.auth), self.users.clone(), messages, self.namespaces.to_vec());
         conversations::rest_routes(&self.conversations)
+            .merge(backend::rest_routes(&Arc::new(backend)))
             .merge(last_seen::rest_routes(&self.conversations))
             .merge(messages::rest_routes(&self.messages))
             .merge(reactions::rest_routes(&self.reactions))

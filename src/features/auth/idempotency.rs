@@ -125,6 +125,26 @@ impl Idempotent {
         &self,
         request: impl Future<Output = Result<(StatusCode, T), Refusal>>,
     ) -> Result<Response, Refusal> {
+        self.run_once(true, request).await
+    }
+
+    /// The same for an answer that must not be kept, such as a token: a repeat runs again.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run`](Self::run).
+    pub async fn run_unkept<T: Serialize>(
+        &self,
+        request: impl Future<Output = Result<(StatusCode, T), Refusal>>,
+    ) -> Result<Response, Refusal> {
+        self.run_once(false, request).await
+    }
+
+    async fn run_once<T: Serialize>(
+        &self,
+        is_kept: bool,
+        request: impl Future<Output = Result<(StatusCode, T), Refusal>>,
+    ) -> Result<Response, Refusal> {
         let Some(key) = &self.key else {
             let (status, answer) = request.await?;
             return Ok((status, Json(answer)).into_response());
@@ -135,7 +155,9 @@ impl Idempotent {
                 let message = "this Idempotency-Key was used for another request";
                 return Err(Refusal::new(ErrorCode::Conflict, message));
             }
-            return Ok(replay(answer));
+            if is_kept {
+                return Ok(replay(answer));
+            }
         }
         let (status, answer) = request.await?;
         let json = serde_json::to_string(&answer).map_err(|error| {
@@ -145,7 +167,7 @@ impl Idempotent {
         let record = AnswerRecord {
             fingerprint: self.fingerprint,
             status: status.as_u16(),
-            body: (json.len() <= MAX_ANSWER_BYTES).then(|| json.clone()),
+            body: (is_kept && json.len() <= MAX_ANSWER_BYTES).then(|| json.clone()),
             at: Timestamp::now(),
         };
         self.idempotency.keep(key, &record).await?;
@@ -171,8 +193,11 @@ impl Idempotency {
     /// Waits until no other request with this key is under way, and keeps others waiting until the guard is dropped.
     async fn wait_for(&self, key: &str) -> Running {
         let lock = Arc::clone(self.running().entry(key.to_owned()).or_default());
-        let guard = lock.lock_owned().await;
-        Running { guard: Some(guard), key: key.to_owned(), idempotency: self.clone() }
+        let waiting = Arc::clone(&lock).lock_owned();
+        // Before the wait: whoever gives up waiting leaves nothing behind either.
+        let mut running = Running { lock: Some(lock), guard: None, key: key.to_owned(), idempotency: self.clone() };
+        running.guard = Some(waiting.await);
+        running
     }
 
     fn find(&self, key: &str) -> Result<Option<AnswerRecord>, Refusal> {
@@ -189,7 +214,7 @@ impl Idempotency {
     }
 
     /// Deletes answers that are older than a day.
-    pub(super) async fn sweep(&self) -> Result<(), CommitError> {
+    pub(in crate::features) async fn sweep(&self) -> Result<(), CommitError> {
         let oldest = Timestamp::now().before(KEPT);
         let mut cursor = None;
         loop {
@@ -206,8 +231,9 @@ impl Idempotency {
     }
 }
 
-/// A request with a key, under way.
+/// A request with a key, under way or waiting for its turn.
 struct Running {
+    lock: Option<Arc<tokio::sync::Mutex<()>>>,
     guard: Option<OwnedMutexGuard<()>>,
     key: String,
     idempotency: Idempotency,
@@ -217,7 +243,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         let mut running = self.idempotency.running();
         self.guard = None;
-        // Whoever waits holds the lock's Arc beside the map; it was taken under the map's lock.
+        self.lock = None;
+        // Whoever else waits holds the lock beside the map, and took it under the map's own lock.
         if running.get(&self.key).is_some_and(|lock| Arc::strong_count(lock) == 1) {
             running.remove(&self.key);
         }
