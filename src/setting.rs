@@ -29,6 +29,22 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Reads a list of secrets, or one text with a secret per line or between commas.
+///
+/// # Errors
+///
+/// When it is neither.
+pub fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Secret>, D::Error> {
+    let listed = list(deserializer)?;
+    Ok(listed
+        .iter()
+        .flat_map(|text| text.lines())
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(Secret::new)
+        .collect())
+}
+
 /// Reads a list of texts, or one text with commas, as environment variables and old configurations have it.
 ///
 /// # Errors

@@ -33,7 +33,11 @@ use crate::{
     admin::{self, Admin},
     cluster::{Adapter, Single},
     config::{Config, ConfigError},
-    features::{Features, auth::Keys, offline_queue::Background},
+    features::{
+        Features,
+        auth::{Algorithm, Keys},
+        offline_queue::Background,
+    },
     http::{self, Origins, Stopper},
     protocol::engineio::CloseReason,
     server::{Limits, Server, ServerEvent},
@@ -61,11 +65,11 @@ pub fn run(
     logging: Logging,
     load: impl FnMut() -> Result<Config, ConfigError> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let (secret, origin) = secret(&config)?;
+    let (keys, origin) = secret::keys(&config)?;
     let store = open(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let reload = Reload::new(config.clone(), load);
-    runtime.block_on(serve(config, store, &secret, origin, logging, reload))
+    runtime.block_on(serve(config, store, keys, origin, logging, reload))
 }
 
 /// The server is going down; clients come back by themselves.
@@ -82,7 +86,7 @@ impl ServerEvent for Restarting {
 async fn serve(
     config: Config,
     store: Store,
-    secret: &[u8],
+    keys: Keys,
     origin: Option<Origin>,
     logging: Logging,
     mut reload: Reload,
@@ -96,7 +100,6 @@ async fn serve(
     let metrics = Metrics::default();
     let background =
         Background { tracker: stopper.tracker.clone(), stop: stopper.stop.clone(), metrics: metrics.clone() };
-    let keys = Keys::hs256(&[secret]);
     let features = Features::new(config.features(), &store, keys, origins.clone(), &adapter, background)?;
     let features = Arc::new(features);
     let server = features.serve(Server::builder(Limits::from(&config.socketio)).metrics(&metrics)).build();
@@ -152,9 +155,10 @@ fn register_reloads(reload: &mut Reload, logging: Logging, origins: &Origins, fe
     let locks = Arc::clone(&features.locks);
     reload.on(&["locks."], move |config| locks.set_config(config.locks.clone()));
     let auth = Arc::clone(&features.auth);
-    reload.on(&["auth.jwt_secret"], move |config| match secret(config) {
-        Ok((secret, _)) => auth.set_keys(Keys::hs256(&[&secret])),
-        Err(error) => tracing::error!(%error, "cannot read the new secret: the old one stays in use"),
+    // Always: the files of keys may have changed while the settings that name them have not.
+    reload.always(secret::SETTINGS, move |config| match secret::keys(config) {
+        Ok((keys, _)) => auth.replace_keys(keys),
+        Err(error) => tracing::error!(%error, "cannot read the keys for tokens: the old ones stay in use"),
     });
 }
 
@@ -247,15 +251,6 @@ async fn stop_all(
     stopper.stop.cancel();
 }
 
-/// The secret that tokens are signed with, and where it comes from when it is not configured.
-fn secret(config: &Config) -> Result<(Vec<u8>, Option<Origin>), ExitError> {
-    if let Some(secret) = &config.auth.jwt_secret {
-        return Ok((secret.as_bytes().to_vec(), None));
-    }
-    let (secret, origin) = secret::load_or_create(&config.storage.dir)?;
-    Ok((secret, Some(origin)))
-}
-
 fn open(config: &Config) -> Result<Store, ExitError> {
     Store::open(&storage_config(config))
         .map_err(|error| ExitError { code: error.exit_code(), message: error.to_string() })
@@ -287,7 +282,11 @@ async fn bind(listen: SocketAddr) -> Result<TcpListener, ExitError> {
 fn announce(config: &Config, address: SocketAddr, origin: Option<&Origin>) {
     tracing::info!(url = %format_args!("http://{address}"), path = %config.socketio.path, "listening");
     tracing::info!(dir = %config.storage.dir.display(), "data");
+    let algorithm = config.auth.algorithm;
     match origin {
+        None if algorithm != Algorithm::Hs256 => {
+            tracing::info!(algorithm = algorithm.name(), "tokens are checked with the configured public keys");
+        }
         None => tracing::info!("tokens are checked with the configured secret"),
         Some(Origin::Created(path)) => {
             tracing::info!(file = %path.display(), "no JWT secret is configured: made one, for this server alone");
@@ -302,5 +301,7 @@ fn announce(config: &Config, address: SocketAddr, origin: Option<&Origin>) {
     if config.server.client_origin.is_empty() && !address.ip().is_loopback() {
         tracing::warn!("no CLIENT_ORIGIN is configured: browsers let no page of another origin connect");
     }
-    tracing::info!("try next: hobnob token sign --user alice");
+    if algorithm == Algorithm::Hs256 {
+        tracing::info!("try next: hobnob token sign --user alice");
+    }
 }

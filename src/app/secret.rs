@@ -1,6 +1,6 @@
-//! The signing secret that the server makes for itself when none is configured.
+//! The keys that tokens are checked with, and the signing secret that the server makes for itself when none is configured.
 //!
-//! It is kept as text (48 random bytes in base64) in `<data_dir>/jwt_secret`, readable by the owner alone. The text itself is
+//! That secret is kept as text (48 random bytes in base64) in `<data_dir>/jwt_secret`, readable by the owner alone. The text itself is
 //! the secret, as with `JWT_SECRET`: an app's backend can be given the same line.
 
 use std::{
@@ -14,7 +14,11 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rand::RngExt as _;
 use thiserror::Error;
 
-use super::exit::ExitCode;
+use super::exit::{ExitCode, ExitError};
+use crate::{
+    config::Config,
+    features::auth::{Algorithm, Keys, KeysError},
+};
 
 /// The file's name in the data directory.
 const FILE: &str = "jwt_secret";
@@ -24,6 +28,10 @@ const RANDOM_BYTES: usize = 48;
 
 /// Length of the secret in bytes.
 const SECRET_BYTES: usize = RANDOM_BYTES / 3 * 4;
+
+/// The settings that [`keys`] looks at.
+pub const SETTINGS: &[&str] =
+    &["auth.jwt_secret", "auth.previous_jwt_secrets", "auth.algorithm", "auth.public_keys", "auth.jwks_file"];
 
 /// Where a secret in the data directory comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +91,36 @@ impl SecretError {
             Self::Read { .. } => ExitCode::Io,
             Self::Damaged(_) => ExitCode::Data,
         }
+    }
+}
+
+/// The keys that `config` names, now; and for a secret of the server's own, where it is. Call it again after the files have changed.
+///
+/// # Errors
+///
+/// When a file cannot be read or does not hold what it should.
+pub fn keys(config: &Config) -> Result<(Keys, Option<Origin>), ExitError> {
+    let (secret, origin) = match &config.auth.jwt_secret {
+        // Whoever checks tokens with public keys has nothing to keep secret.
+        _ if config.auth.algorithm != Algorithm::Hs256 => (Vec::new(), None),
+        Some(secret) => (secret.as_bytes().to_vec(), None),
+        None => {
+            let (secret, origin) = load_or_create(&config.storage.dir)?;
+            (secret, Some(origin))
+        }
+    };
+    Ok((Keys::load(&config.auth, &secret)?, origin))
+}
+
+impl From<KeysError> for ExitError {
+    fn from(error: KeysError) -> Self {
+        let code = match &error {
+            KeysError::Unreadable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                ExitCode::Permission
+            }
+            KeysError::Unreadable { .. } | KeysError::Unusable { .. } | KeysError::TooMany => ExitCode::Config,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

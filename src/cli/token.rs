@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Map, Value};
 
 use super::{SettingsArgs, output};
@@ -14,6 +13,7 @@ use crate::{
     },
     clock::Timestamp,
     config::Config,
+    features::auth::{Algorithm, Keys, standard_claims},
     ids::UserId,
 };
 
@@ -23,7 +23,10 @@ const MAX_TTL: Duration = Duration::from_hours(87_600);
 /// Makes tokens.
 #[derive(Debug, Subcommand)]
 pub(super) enum Token {
-    /// Print a token for a user, signed with the server's secret
+    /// Print a token for a user, signed with the server's secret (HS256)
+    ///
+    /// The token says when it was made (`iat`): revoking a user's tokens refuses those made before. With --jti it can be revoked
+    /// alone.
     Sign(Sign),
 }
 
@@ -46,6 +49,9 @@ pub(super) struct Sign {
     /// How long it is valid: a number and s, m, h, d or w
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = ttl)]
     ttl: Duration,
+    /// The token's own id, by which it can be revoked
+    #[arg(long, value_name = "ID")]
+    jti: Option<String>,
     /// Another claim, such as username=Alice; the value may be JSON. May be repeated
     #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = claim)]
     claims: Vec<(String, Value)>,
@@ -54,12 +60,23 @@ pub(super) struct Sign {
 impl Sign {
     fn run(self) -> anyhow::Result<()> {
         let config = self.settings.load(None).map_err(ExitError::from)?;
+        let algorithm = config.auth.algorithm;
+        if algorithm != Algorithm::Hs256 {
+            let message = format!(
+                "auth.algorithm is {}: tokens are signed by whoever has the private key, which is not this server",
+                algorithm.name()
+            );
+            return Err(ExitError::new(ExitCode::Config, message).into());
+        }
         let secret = match &config.auth.jwt_secret {
             Some(secret) => secret.as_bytes().to_vec(),
             None => secret::load(&config.storage.dir).map_err(ExitError::from)?.0,
         };
-        let claims = claims(&self.user, self.ttl, self.claims, &config)?;
-        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(&secret))?;
+        let mut extra = self.claims;
+        extra.extend(self.jti.map(|jti| ("jti".to_owned(), jti.into())));
+        let claims = claims(&self.user, self.ttl, extra, &config)?;
+        let token = Keys::hs256(&[&secret]).sign(&claims);
+        let token = token.ok_or_else(|| ExitError::new(ExitCode::Software, "the token could not be signed"))?;
         output::print(&format!("{token}\n"))
     }
 }
@@ -71,29 +88,18 @@ fn claims(
     extra: Vec<(String, Value)>,
     config: &Config,
 ) -> Result<Map<String, Value>, ExitError> {
-    let now = Timestamp::now();
-    let mut claims = Map::new();
-    claims.insert("id".to_owned(), user.as_str().into());
-    claims.insert("sub".to_owned(), user.as_str().into());
-    claims.insert("iat".to_owned(), seconds(now).into());
-    claims.insert("exp".to_owned(), seconds(now.after(ttl)).into());
+    let mut claims = standard_claims(user, Timestamp::now(), ttl, &config.auth);
+    let mut given = Vec::new();
     for (name, value) in extra {
-        if claims.insert(name.clone(), value).is_some() {
-            let message = format!("--claim {name}: given twice, or set by --user and --ttl");
+        let is_set = ["id", "sub", "iat", "exp"].contains(&name.as_str());
+        if is_set || given.contains(&name) {
+            let message = format!("--claim {name}: given twice, or set by --user, --ttl and --jti");
             return Err(ExitError::new(ExitCode::Usage, message));
         }
-    }
-    if let Some(issuer) = &config.auth.issuer {
-        claims.entry("iss").or_insert_with(|| issuer.as_str().into());
-    }
-    if let Some(audience) = config.auth.audience.first() {
-        claims.entry("aud").or_insert_with(|| audience.as_str().into());
+        claims.insert(name.clone(), value);
+        given.push(name);
     }
     Ok(claims)
-}
-
-const fn seconds(moment: Timestamp) -> i64 {
-    moment.as_millis().div_euclid(1000)
 }
 
 fn user(text: &str) -> Result<UserId, String> {

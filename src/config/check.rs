@@ -1,6 +1,7 @@
 //! Settings that are right one by one and cannot hold together.
 
 use super::{Config, error::ConfigError};
+use crate::features::auth::Algorithm;
 
 /// Refuses contradictions.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
@@ -31,6 +32,29 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             let conflict = format!("is {value}, more than `{limit_key}` ({limit}): {why}");
             return Err(contradiction(config, key, conflict));
         }
+    }
+    check_keys(config)
+}
+
+/// The algorithm and its keys belong together. Nothing is tried that was not configured.
+fn check_keys(config: &Config) -> Result<(), ConfigError> {
+    let auth = &config.auth;
+    let algorithm = auth.algorithm.name();
+    let has_public_keys = !auth.public_keys.is_empty() || auth.jwks_file.is_some();
+    let key = if auth.public_keys.is_empty() { "auth.jwks_file" } else { "auth.public_keys" };
+    if auth.algorithm == Algorithm::Hs256 && has_public_keys {
+        let conflict =
+            "is for public keys, and `auth.algorithm` is HS256: set it to the algorithm that the issuer signs with";
+        return Err(contradiction(config, key, conflict.to_owned()));
+    }
+    if auth.algorithm != Algorithm::Hs256 && !has_public_keys {
+        let conflict =
+            format!("is {algorithm}, which needs the issuer's keys in `auth.public_keys` or `auth.jwks_file`");
+        return Err(contradiction(config, "auth.algorithm", conflict));
+    }
+    if auth.algorithm != Algorithm::Hs256 && !auth.previous_jwt_secrets.is_empty() {
+        let conflict = format!("is for HS256, and `auth.algorithm` is {algorithm}");
+        return Err(contradiction(config, "auth.previous_jwt_secrets", conflict));
     }
     Ok(())
 }

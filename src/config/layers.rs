@@ -8,7 +8,9 @@ use super::{
     error::{ConfigError, Place},
     secrets,
     settings::{self, Setting},
+    value::Kind,
 };
+use crate::setting;
 
 /// Longest part of a wrong value that a message repeats, in characters.
 const SHOWN_CHARS: usize = 60;
@@ -107,7 +109,7 @@ impl Layers {
                 self.resolve_file(setting, file)?;
             }
             if let Some(Entry { value, place, .. }) = self.entries.get(setting.key)
-                && let Some(reason) = value.as_str().and_then(secrets::weakness)
+                && let Some(reason) = weakness(setting, value)
             {
                 return Err(ConfigError::WeakSecret { place: place.clone().into(), key: setting.key, reason });
             }
@@ -148,6 +150,17 @@ impl Layers {
             places.insert(setting.key, place);
         }
         (table, places, self.notes)
+    }
+}
+
+/// What makes a secret, or one of several, unfit to sign with.
+fn weakness(setting: &Setting, value: &Value) -> Option<&'static str> {
+    match (setting.kind, value) {
+        (Kind::List { .. }, Value::String(text)) => {
+            text.lines().flat_map(setting::split).find_map(|one| secrets::weakness(&one))
+        }
+        (_, Value::Array(list)) => list.iter().filter_map(Value::as_str).find_map(secrets::weakness),
+        (_, value) => value.as_str().and_then(secrets::weakness),
     }
 }
 

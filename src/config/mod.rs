@@ -186,7 +186,7 @@ impl Config {
         let (ours, theirs) = (Value::try_from(self).ok(), Value::try_from(other).ok());
         let differs = |setting: &&settings::Setting| {
             if setting.secret {
-                return self.secret(setting.key) != other.secret(setting.key);
+                return self.secrets(setting.key) != other.secrets(setting.key);
             }
             let of = |config: &Option<Value>| config.as_ref()?.get(setting.section())?.get(setting.name()).cloned();
             of(&ours) != of(&theirs)
@@ -194,11 +194,12 @@ impl Config {
         settings::SETTINGS.iter().filter(differs).map(|setting| setting.key).collect()
     }
 
-    /// A secret by its key; the one thing that the sections do not serialize.
-    fn secret(&self, key: &str) -> Option<&Secret> {
+    /// The secrets under a key; the one thing that the sections do not serialize.
+    fn secrets(&self, key: &str) -> &[Secret] {
         match key {
-            "auth.jwt_secret" => self.auth.jwt_secret.as_ref(),
-            _ => None,
+            "auth.jwt_secret" => self.auth.jwt_secret.as_slice(),
+            "auth.previous_jwt_secrets" => &self.auth.previous_jwt_secrets,
+            _ => &[],
         }
     }
 

@@ -62,6 +62,9 @@ pub(super) fn weakness(secret: &str) -> Option<&'static str> {
         || WELL_KNOWN.iter().any(|known| plain.contains(known))
     {
         Some("is a well-known example, or contains one")
+    } else if secret.contains("-----BEGIN") {
+        // A public key as HMAC secret is the classic way to let everybody sign.
+        Some("is a PEM file")
     } else if secret.len() < MIN_SECRET_BYTES {
         Some("is shorter than 32 bytes")
     } else if different_bytes(secret) < MIN_DIFFERENT_BYTES {
@@ -113,6 +116,7 @@ mod tests {
             "0123456789abcdef0123456789abcdef",
             "short but random: Zx8",
             "Zx8kQ1vR5tY7uN3mB6pL9sD2fG4hJ0w",
+            " -----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----",
             "abcabcabcabcabcabcabcabcabcabcabcabcabc",
         ] {
             assert!(weakness(secret).is_some(), "{secret}");

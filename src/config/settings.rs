@@ -5,8 +5,8 @@
 
 use super::value::{
     Kind::{self, Limits, Listen, Switch},
-    is_choice_of_format, is_confirm, is_filter, is_metrics_access, is_origin, is_path, is_socketio_path, is_transport,
-    is_word,
+    is_choice_of_format, is_confirm, is_filter, is_metrics_access, is_origin, is_path, is_socketio_path,
+    is_token_algorithm, is_transport, is_word,
 };
 
 /// One setting.
@@ -137,6 +137,15 @@ settings! {
     "auth.jwt_secret" ("JWT_SECRET") #secret: text("a text of at least 32 bytes", is_word),
         "The secret that HS256 tokens are signed with, at least 32 bytes: `openssl rand -base64 48` makes one.\n\
          Without one the server makes its own in the data directory at the first start.";
+    "auth.previous_jwt_secrets" #secret: list("texts of at least 32 bytes", is_word),
+        "Secrets that were in use before: tokens signed with them are accepted, too. In a file, one a line.";
+    "auth.algorithm": text("HS256, RS256, RS384, RS512, ES256, ES384 or EdDSA", is_token_algorithm),
+        "How tokens are signed; tokens that name another algorithm are refused.";
+    "auth.public_keys": list("paths of PEM files", is_path),
+        "PEM files with the public keys of the issuer, one in each; for every algorithm but HS256.";
+    "auth.jwks_file": text("a path", is_path),
+        "A file with the public keys of the issuer as a JWK set; for every algorithm but HS256.\n\
+         When a token names a key that is not there, the file is read again if it has changed.";
     "auth.issuer": text("a text", is_word),
         "When set, tokens must carry this `iss`.";
     "auth.audience": list("texts", is_word),

@@ -214,21 +214,25 @@ fn as_variable(value: &Value) -> String {
 fn every_setting_has_a_variable_in_the_environment_and_in_dotenv() {
     for setting in SETTINGS {
         let value = match setting.key {
-            "auth.jwt_secret" => STRONG.to_owned(),
-            "auth.issuer" | "log.dir" => "text".to_owned(),
+            "auth.jwt_secret" | "auth.previous_jwt_secrets" => STRONG.to_owned(),
+            "auth.issuer" | "auth.jwks_file" | "log.dir" => "text".to_owned(),
             key => default_of(key).map(|value| as_variable(&value)).expect("a default"),
         };
         // An empty list is no value for a variable.
         let value = if value.is_empty() { "https://a.example".to_owned() } else { value };
         let name: &'static str = setting.variable().leak();
-        let sandbox = Sandbox::new().file(".env", format!("{name}='{value}'\n"));
+        // These two make no sense without an algorithm that has public keys.
+        let for_public_keys = matches!(setting.key, "auth.public_keys" | "auth.jwks_file");
+        let sandbox =
+            if for_public_keys { Sandbox::new().variable("HOBNOB_AUTH__ALGORITHM", "EdDSA") } else { Sandbox::new() };
+        let sandbox = sandbox.file(".env", format!("{name}='{value}'\n"));
         let place = |sandbox: &Sandbox| sandbox.config().sources.place(setting.key).map(ToString::to_string);
         let expected = format!("{}:1: {name}", sandbox.dir.path().join(".env").display());
         assert_eq!(place(&sandbox), Some(expected), "{name}");
         let sandbox = sandbox.variable(name, value);
         assert_eq!(place(&sandbox), Some(format!("variable {name}")));
         for (key, value, place) in sandbox.config().all() {
-            assert_eq!(place.is_some(), key == setting.key);
+            assert_eq!(place.is_some(), key == setting.key || (for_public_keys && key == "auth.algorithm"));
             assert!(!format!("{value:?}").contains(STRONG));
         }
     }
@@ -242,12 +246,12 @@ fn every_secret_can_be_a_file_of_each_name_and_a_credential() {
             let sandbox = Sandbox::new().file("key", STRONG);
             let path = sandbox.dir.path().join("key").display().to_string();
             let config = sandbox.variable(name.clone().leak(), path).config();
-            assert_eq!(config.secret(setting.key).map(Secret::as_bytes), Some(STRONG.as_bytes()), "{name}");
+            assert_eq!(config.secrets(setting.key).first().map(Secret::as_bytes), Some(STRONG.as_bytes()), "{name}");
         }
         let sandbox = Sandbox::new().file(setting.name(), STRONG);
         let dir = sandbox.dir.path().display().to_string();
         let config = sandbox.variable("CREDENTIALS_DIRECTORY", dir).config();
-        assert_eq!(config.secret(setting.key).map(Secret::as_bytes), Some(STRONG.as_bytes()));
+        assert_eq!(config.secrets(setting.key).first().map(Secret::as_bytes), Some(STRONG.as_bytes()));
         assert!(matches!(config.sources.place(setting.key), Some(Place::Credential(_))));
     }
 }
@@ -520,12 +524,13 @@ fn the_table_lists_exactly_the_keys_of_the_structs() {
     let mut default = Config::default();
     default.auth.issuer = Some("issuer".to_owned());
     default.log.dir = Some(PathBuf::from("log"));
+    default.auth.jwks_file = Some(PathBuf::from("jwks.json"));
     let Ok(Value::Table(sections)) = Value::try_from(&default) else { panic!("a table") };
     let mut keys: Vec<String> = Vec::new();
     for (section, values) in &sections {
         keys.extend(values.as_table().expect("a section").keys().map(|key| format!("{section}.{key}")));
     }
-    keys.push("auth.jwt_secret".to_owned());
+    keys.extend(["auth.jwt_secret", "auth.previous_jwt_secrets"].map(str::to_owned));
     keys.sort();
     let mut listed: Vec<_> = SETTINGS.iter().map(|setting| setting.key.to_owned()).collect();
     listed.sort();
@@ -572,11 +577,50 @@ fn the_example_without_its_comment_signs_is_the_default() {
     let mut config = toml(&text.join("\n")).config();
     assert_eq!(
         config.sources.places().count(),
-        SETTINGS.len() - 3,
-        "all but the secret, the issuer and the directory of the log"
+        SETTINGS.len() - 5,
+        "all but the secrets, the issuer, the file of keys and the directory of the log"
     );
     config.sources = Sources::default();
     assert_eq!(config, Config::default());
     assert_eq!(toml(&example).config().sources.places().count(), 0);
     assert_eq!(config.auth, auth::Config::default());
+}
+
+#[test]
+fn every_one_of_several_secrets_must_be_strong() {
+    let both = format!("[auth]\nprevious_jwt_secrets = ['{OTHER}', '{STRONG}']");
+    let previous = |config: &Config| -> Vec<Vec<u8>> {
+        config.auth.previous_jwt_secrets.iter().map(|secret| secret.as_bytes().to_vec()).collect()
+    };
+    assert_eq!(previous(&toml(&both).config()), [OTHER.as_bytes(), STRONG.as_bytes()]);
+    let listed = format!("{OTHER},{STRONG}");
+    let config = Sandbox::new().variable("HOBNOB_AUTH__PREVIOUS_JWT_SECRETS", &listed).config();
+    assert_eq!(previous(&config), [OTHER.as_bytes(), STRONG.as_bytes()]);
+    for weak in [format!("['{OTHER}', 'devsecret']"), format!("'{OTHER},devsecret'")] {
+        let refusal = toml(&format!("[auth]\nprevious_jwt_secrets = {weak}")).refusal();
+        assert!(refusal.contains("`auth.previous_jwt_secrets` is a well-known example"), "{refusal}");
+    }
+    let sandbox = Sandbox::new().file("old", format!("{OTHER}\n{STRONG}\n"));
+    let path = sandbox.dir.path().join("old").display().to_string();
+    let config = sandbox.variable("HOBNOB_AUTH__PREVIOUS_JWT_SECRETS_FILE", path).config();
+    assert_eq!(previous(&config), [OTHER.as_bytes(), STRONG.as_bytes()]);
+}
+
+#[test]
+fn an_algorithm_and_its_keys_belong_together() {
+    for (text, refusal) in [
+        ("algorithm = 'RS256'", "config.toml:2: `auth.algorithm` is RS256, which needs the issuer's keys"),
+        (
+            "public_keys = ['key.pem']",
+            "config.toml:2: `auth.public_keys` is for public keys, and `auth.algorithm` is HS256",
+        ),
+        ("jwks_file = 'keys.json'", "config.toml:2: `auth.jwks_file` is for public keys"),
+        ("algorithm = 'none'", "config.toml:2: `auth.algorithm` is \"none\", expected HS256, RS256"),
+        ("algorithm = 'hs256'", "config.toml:2: `auth.algorithm` is \"hs256\""),
+    ] {
+        let told = toml(&format!("[auth]\n{text}")).refusal();
+        assert!(told.starts_with(refusal), "{told}");
+    }
+    let config = toml("[auth]\nalgorithm = 'EdDSA'\npublic_keys = 'a.pem, b.pem'").config();
+    assert_eq!(config.auth.public_keys, ["a.pem", "b.pem"]);
 }

@@ -7,7 +7,10 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::{features::rate_limits::Limit, setting, telemetry};
+use crate::{
+    features::{auth::Algorithm, rate_limits::Limit},
+    setting, telemetry,
+};
 
 /// Most events that a limit can allow.
 const MAX_EVENTS: u32 = 1_000_000;
@@ -191,6 +194,10 @@ pub(super) fn is_metrics_access(text: &str) -> bool {
 
 pub(super) fn is_confirm(text: &str) -> bool {
     matches!(text, "transport" | "explicit")
+}
+
+pub(super) fn is_token_algorithm(text: &str) -> bool {
+    Algorithm::ALL.iter().any(|algorithm| algorithm.name() == text)
 }
 
 pub(super) fn is_transport(text: &str) -> bool {

@@ -1,6 +1,7 @@
 //! The features, each a room of its own, and how they hang together on the chat namespaces.
 
 pub mod auth;
+pub mod backend;
 pub mod compat;
 pub mod conversations;
 pub mod heartbeat;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     auth::{Auth, Keys, SocketListener},
+    backend::BackendApi,
     conversations::{Conversations, Rooms},
     heartbeat::Heartbeats,
     message_locks::Locks,
@@ -58,6 +60,7 @@ const NOTIFICATIONS: &str = "/notifications";
 /// Every event that the server sends, feature by feature.
 pub const SERVER_EVENTS: &[&[ServerEventDoc]] = &[
     session::SERVER_EVENTS,
+    auth::SERVER_EVENTS,
     conversations::SERVER_EVENTS,
     messages::SERVER_EVENTS,
     receipts::SERVER_EVENTS,
@@ -193,8 +196,8 @@ impl Features {
         notifications.set_muting(Arc::new(statuses.clone()));
         notifications.set_absences(Arc::new(queue.clone()));
         let heartbeats = Arc::new(Heartbeats::default());
+        let auth = Arc::new(Auth::new(config.auth, keys, origins, users.clone(), store)?);
         Ok(Self {
-            auth: Arc::new(Auth::new(config.auth, keys, origins, users.clone())),
             conversations,
             messages,
             receipts,
@@ -207,6 +210,7 @@ impl Features {
             metrics,
             limits,
             listeners: vec![
+                auth.live(),
                 Arc::new(queue.clone()),
                 Arc::clone(&locks) as _,
                 Arc::clone(&notifications) as _,
@@ -215,6 +219,7 @@ impl Features {
                 Arc::clone(&heartbeats) as _,
             ],
             heartbeats,
+            auth,
             locks,
             notifications,
             reactions,
@@ -235,7 +240,7 @@ impl Features {
         builder
             .namespace(root, Arc::clone(&gate) as _, self.notification_routes(self.chat_routes()))
             .namespace(messages, Arc::clone(&gate) as _, self.chat_routes())
-            .namespace(notifications, gate, self.notification_routes(Routes::new()))
+            .namespace(notifications, gate, self.notification_routes(auth::socket_routes(Routes::new(), &self.auth)))
     }
 
     /// The REST routes of all features. They find the [`Auth`] in the request's extensions.
@@ -245,7 +250,10 @@ impl Features {
 
     /// The same with their documentation.
     pub fn documented_rest(&self) -> Rest {
+        let messages = Arc::clone(&self.messages);
+        let backend = BackendApi::new(Arc::clone(&self.auth), self.users.clone(), messages, self.namespaces.to_vec());
         conversations::rest_routes(&self.conversations)
+            .merge(backend::rest_routes(&Arc::new(backend)))
             .merge(last_seen::rest_routes(&self.conversations))
             .merge(messages::rest_routes(&self.messages))
             .merge(reactions::rest_routes(&self.reactions))
@@ -259,6 +267,7 @@ impl Features {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let clock = SteadyClock::new();
         tokio::join!(
+            self.auth.run(stop.clone()),
             self.messages.run_expiry(stop.clone(), clock.clone()),
             self.notifications.run(stop.clone(), clock),
             self.queue.run(stop.clone()),
@@ -286,7 +295,8 @@ impl Features {
     }
 
     fn chat_routes(&self) -> Routes {
-        let routes = conversations::socket_routes(Routes::new(), &self.conversations);
+        let routes = auth::socket_routes(Routes::new(), &self.auth);
+        let routes = conversations::socket_routes(routes, &self.conversations);
         let routes = messages::socket_routes(routes, &self.messages);
         let routes = reactions::socket_routes(routes, &self.reactions);
         let routes = receipts::socket_routes(routes, &self.receipts);

@@ -53,7 +53,7 @@ impl Features {
     /// A user whose token was accepted.
     pub(super) fn signed_in(&self, name: &str) -> SignedIn {
         let profile = Arc::new(self.users.profile(&id(name)).expect("readable"));
-        SignedIn { user: id(name), profile, roles: Vec::new(), expires_at: None }
+        SignedIn::without_token(id(name), profile)
     }
 
     /// The direct conversation of two users.

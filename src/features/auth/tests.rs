@@ -1,5 +1,9 @@
 //! The rules of signing in.
 
+mod attacks;
+mod key_files;
+mod revocation;
+
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 

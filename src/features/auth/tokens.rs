@@ -1,22 +1,17 @@
-//! JSON Web Tokens: the keys that are trusted, and the checks.
+//! JSON Web Tokens: the checks.
 
-use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, errors::ErrorKind};
+use jsonwebtoken::{TokenData, Validation, errors::ErrorKind};
 use serde::Deserialize;
+use serde_json::Value;
 use thiserror::Error;
 
-use super::Config;
+use super::{Algorithm, Config, EndReason, Keys, keys::library};
 use crate::{clock::Timestamp, codes::ErrorCode, ids::UserId, server::Refusal};
 
 /// Longest display name and picture address that is taken from a token, in bytes; longer ones are left out.
 const MAX_CLAIM_BYTES: usize = 1024;
 /// Roles of one token, at most; more are left out.
 const MAX_ROLES: usize = 32;
-
-/// The keys of one algorithm family. A key of another family can never be tried with the wrong algorithm.
-pub enum Keys {
-    /// HS256: the app and the server share a secret. Several while a secret is being replaced; the first one signs.
-    Hs256(Vec<DecodingKey>),
-}
 
 /// What a good token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +26,10 @@ pub struct Claims {
     pub roles: Vec<String>,
     /// Claim `exp`.
     pub expires_at: Option<Timestamp>,
+    /// Claim `iat`: what a revocation of all the user's tokens is compared with.
+    pub issued_at: Option<Timestamp>,
+    /// Claim `jti`: by it the token alone can be revoked.
+    pub token_id: Option<String>,
 }
 
 /// Why a token is not accepted.
@@ -54,6 +53,12 @@ pub enum TokenError {
     /// The header names another algorithm, or demands what this server does not do.
     #[error("invalid algorithm")]
     Algorithm,
+    /// It was good once and has been taken back, alone or with all that its user had.
+    #[error("token revoked")]
+    Revoked,
+    /// The operator or the app has locked its user out.
+    #[error("user blocked")]
+    Blocked,
     /// Issuer or audience are not the configured ones.
     #[error("issuer or audience not accepted")]
     Audience,
@@ -65,13 +70,25 @@ pub enum TokenError {
     User,
 }
 
+impl From<EndReason> for TokenError {
+    fn from(reason: EndReason) -> Self {
+        match reason {
+            EndReason::Expired => Self::Expired,
+            EndReason::Revoked => Self::Revoked,
+            EndReason::Blocked => Self::Blocked,
+        }
+    }
+}
+
 impl From<TokenError> for Refusal {
     fn from(error: TokenError) -> Self {
         let code = match error {
             TokenError::Missing => ErrorCode::TokenMissing,
             TokenError::Malformed => ErrorCode::TokenMalformed,
             TokenError::Expired => ErrorCode::TokenExpired,
+            TokenError::Blocked => ErrorCode::UserBlocked,
             TokenError::NotActive
+            | TokenError::Revoked
             | TokenError::Signature
             | TokenError::Algorithm
             | TokenError::Audience
@@ -82,34 +99,31 @@ impl From<TokenError> for Refusal {
     }
 }
 
-/// The claims as they are in the token. `exp` and `nbf` are checked by the library, and once more by their types here: a
-/// mistyped one must not count as absent.
+/// The claims as they are in the token. A mistyped one is an error: it must not count as absent.
 #[derive(Deserialize)]
 struct RawClaims {
     #[serde(default)]
-    id: Option<serde_json::Value>,
+    id: Option<Value>,
     #[serde(default)]
-    sub: Option<serde_json::Value>,
+    sub: Option<Value>,
     #[serde(default)]
-    username: Option<serde_json::Value>,
+    username: Option<Value>,
     #[serde(default)]
-    avatar: Option<serde_json::Value>,
+    avatar: Option<Value>,
     #[serde(default)]
-    roles: Option<serde_json::Value>,
+    roles: Option<Value>,
     #[serde(default)]
     exp: Option<f64>,
-    #[serde(default, rename = "nbf")]
-    _nbf: Option<f64>,
+    #[serde(default)]
+    nbf: Option<f64>,
+    #[serde(default)]
+    iat: Option<f64>,
+    #[serde(default)]
+    jti: Option<Value>,
 }
 
 impl Keys {
-    /// HS256 with one secret or more; the first is the current one.
-    #[must_use]
-    pub fn hs256(secrets: &[&[u8]]) -> Self {
-        Self::Hs256(secrets.iter().map(|secret| DecodingKey::from_secret(secret)).collect())
-    }
-
-    /// Checks `token` in every respect.
+    /// Checks `token` in every respect but revocation.
     ///
     /// # Errors
     ///
@@ -118,31 +132,46 @@ impl Keys {
         if token.len() > config.max_token_bytes || token.bytes().filter(|byte| *byte == b'.').count() != 2 {
             return Err(TokenError::Malformed);
         }
-        check_header(token)?;
-        let Self::Hs256(keys) = self;
-        let validation = validation(Algorithm::HS256, config);
+        let header = header(token)?;
+        check_header(&header, self.algorithm())?;
+        let validation = validation(self.algorithm(), config);
         let mut result = Err(TokenError::Signature);
-        for key in keys {
+        for key in self.candidates(key_id(&header)) {
             result = jsonwebtoken::decode::<RawClaims>(token, key, &validation).map_err(|error| explain(error.kind()));
             if !matches!(result, Err(TokenError::Signature)) {
                 break;
             }
         }
         let TokenData { claims, .. } = result?;
-        claims.check()
+        claims.check(config)
+    }
+
+    /// Whether `token` asks for a key that none has the name of, and a file may have it meanwhile.
+    pub(super) fn misses_key_of(&self, token: &str) -> bool {
+        self.jwks_file().is_some() && header(token).is_ok_and(|header| !self.knows(key_id(&header)))
     }
 }
 
 impl RawClaims {
-    fn check(self) -> Result<Claims, TokenError> {
+    fn check(self, config: &Config) -> Result<Claims, TokenError> {
+        let (now, leeway) = (Timestamp::now(), config.leeway());
+        let expires_at = self.exp.map(moment);
+        if expires_at.is_none() && config.require_exp {
+            return Err(TokenError::Claims);
+        }
+        if expires_at.is_some_and(|end| end.after(leeway) <= now) {
+            return Err(TokenError::Expired);
+        }
+        if self.nbf.is_some_and(|start| moment(start) > now.after(leeway)) {
+            return Err(TokenError::NotActive);
+        }
         let user = match (self.id.as_ref().and_then(as_id), self.sub.as_ref().and_then(as_id)) {
             (Some(id), _) | (None, Some(id)) => UserId::new(&id).map_err(|_| TokenError::User)?,
             (None, None) => return Err(TokenError::User),
         };
-        #[expect(clippy::cast_possible_truncation, reason = "a float cast saturates, and the far future is far enough")]
-        let expires_at = self.exp.map(|seconds| Timestamp::from_millis((seconds * 1000.0) as i64));
+        let token_id = self.jti.as_ref().map(|jti| as_id(jti).ok_or(TokenError::Claims)).transpose()?;
         let roles = match self.roles {
-            Some(serde_json::Value::Array(roles)) => {
+            Some(Value::Array(roles)) => {
                 roles.iter().filter_map(|role| short_text(Some(role))).take(MAX_ROLES).collect()
             }
             _ => Vec::new(),
@@ -153,32 +182,38 @@ impl RawClaims {
             avatar: short_text(self.avatar.as_ref()),
             roles,
             expires_at,
+            issued_at: self.iat.map(moment),
+            token_id,
         })
     }
 }
 
+/// Seconds since 1970, perhaps with a fraction, as a moment.
+fn moment(seconds: f64) -> Timestamp {
+    #[expect(clippy::cast_possible_truncation, reason = "a float cast saturates, and the far future is far enough")]
+    Timestamp::from_millis((seconds * 1000.0) as i64)
+}
+
 /// A user id is a text; apps with numbered users write a whole number.
-fn as_id(value: &serde_json::Value) -> Option<String> {
+fn as_id(value: &Value) -> Option<String> {
     match value {
-        serde_json::Value::String(id) => Some(id.clone()),
-        serde_json::Value::Number(id) if id.is_u64() => Some(id.to_string()),
+        Value::String(id) => Some(id.clone()),
+        Value::Number(id) if id.is_u64() => Some(id.to_string()),
         _ => None,
     }
 }
 
-fn short_text(value: Option<&serde_json::Value>) -> Option<String> {
+fn short_text(value: Option<&Value>) -> Option<String> {
     let text = value?.as_str()?;
     (!text.is_empty() && text.len() <= MAX_CLAIM_BYTES).then(|| text.to_owned())
 }
 
 fn validation(algorithm: Algorithm, config: &Config) -> Validation {
-    let mut validation = Validation::new(algorithm);
-    validation.leeway = config.leeway_s;
-    validation.validate_nbf = true;
+    let mut validation = Validation::new(library(algorithm));
+    // The times are checked by `RawClaims::check`, against the clock that everything else here follows.
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
     let mut required = Vec::new();
-    if config.require_exp {
-        required.push("exp");
-    }
     if let Some(issuer) = &config.issuer {
         validation.set_issuer(&[issuer]);
         required.push("iss");
@@ -193,19 +228,26 @@ fn validation(algorithm: Algorithm, config: &Config) -> Validation {
     validation
 }
 
-/// The header names the one algorithm there is, and demands nothing that this server does not do: `crit`, `b64` and `zip` change
-/// what a token means (RFC 7515, section 4.1.11).
-fn check_header(token: &str) -> Result<(), TokenError> {
+fn header(token: &str) -> Result<serde_json::Map<String, Value>, TokenError> {
     use base64::Engine as _;
     let header = token.split('.').next().unwrap_or_default();
     let json = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(header).map_err(|_| TokenError::Malformed)?;
-    let header: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)?;
+    serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)
+}
+
+/// The header must name the one algorithm there is, and demand nothing that this server does not do: `crit`, `b64` and `zip`
+/// change what a token means (RFC 7515, section 4.1.11). Keys and addresses of keys (`jwk`, `jku`, `x5c`, `x5u`) are not looked at.
+fn check_header(header: &serde_json::Map<String, Value>, algorithm: Algorithm) -> Result<(), TokenError> {
     let demands = ["crit", "b64", "zip"].iter().any(|name| header.contains_key(*name));
-    if demands || header.get("alg").and_then(serde_json::Value::as_str) != Some("HS256") {
+    if demands || header.get("alg").and_then(Value::as_str) != Some(algorithm.name()) {
         return Err(TokenError::Algorithm);
     }
     Ok(())
+}
+
+/// The name of the key that the token asks for. It chooses among the configured keys and nothing else.
+fn key_id(header: &serde_json::Map<String, Value>) -> Option<&str> {
+    header.get("kid").and_then(Value::as_str)
 }
 
 fn explain(kind: &ErrorKind) -> TokenError {

@@ -2,6 +2,9 @@
 //!
 //! The app owns its users; this is what the server needs to show beside a message. It must not know tokens.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::HashMap, sync::Arc};
 
 use schemars::JsonSchema;
@@ -13,6 +16,11 @@ use crate::{
     server::Refusal,
     storage::{Batch, CommitError, Record, Store, Table},
 };
+
+/// Longest name, and longest address of a picture, in bytes; the same as for those that a token tells.
+const MAX_FIELD_BYTES: usize = 1024;
+/// How often a change is tried again because another one of the same user was faster.
+const ATTEMPTS: usize = 8;
 
 /// Every user that was ever seen, by id.
 pub(crate) const USERS: Table<UserId, UserRecord> = Table::new("users");
@@ -107,6 +115,54 @@ impl Users {
         Ok(Arc::new(Profile::new(id, Some(record))))
     }
 
+    /// Makes a user, or changes what others see of one. What is not given stays; an empty text takes it away. Returns how others see
+    /// them now, and whether the user is new.
+    ///
+    /// # Errors
+    ///
+    /// `too_long` for a name or an address of more than 1,024 bytes, and when it cannot be stored.
+    pub async fn put(
+        &self,
+        id: &UserId,
+        username: Option<String>,
+        avatar: Option<String>,
+    ) -> Result<(Profile, bool), Refusal> {
+        for (field, text) in [("username", &username), ("avatar", &avatar)] {
+            if text.as_ref().is_some_and(|text| text.len() > MAX_FIELD_BYTES) {
+                return Err(Refusal::too_long(field, MAX_FIELD_BYTES, "bytes"));
+            }
+        }
+        for _ in 0..ATTEMPTS {
+            let known = self.store.get_versioned(&USERS, id)?;
+            let before = known.as_ref().map(|known| known.value.clone());
+            let mut record =
+                before.unwrap_or_else(|| UserRecord { username: None, avatar: None, created_at: Timestamp::now() });
+            replace(&mut record.username, username.clone());
+            replace(&mut record.avatar, avatar.clone());
+            let mut batch = Batch::new();
+            match &known {
+                Some(known) => batch.require_unchanged(&USERS, id, known),
+                None => batch.require_absent(&USERS, id),
+            }
+            batch.put(&USERS, id, &record);
+            match self.store.commit(batch).await {
+                Ok(_) => return Ok((Profile::new(id, Some(record)), known.is_none())),
+                Err(CommitError::Conflict) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(CommitError::Conflict.into())
+    }
+
+    /// Whether somebody with this id could be signed in: a known user, or anybody where tokens make users.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub fn may_sign_in(&self, id: &UserId) -> Result<bool, Refusal> {
+        Ok(self.auto_provision || self.store.contains(&USERS, id)?)
+    }
+
     /// Adds to `batch` what makes unknown `ids` users.
     ///
     /// # Errors
@@ -146,5 +202,12 @@ impl Users {
         ids.dedup();
         let records = self.store.get_many(&USERS, &ids)?;
         Ok(ids.into_iter().zip(records).map(|(id, record)| (id.clone(), Profile::new(&id, record))).collect())
+    }
+}
+
+/// Puts a text that is given in place of the present one; an empty one takes it away.
+fn replace(present: &mut Option<String>, given: Option<String>) {
+    if let Some(given) = given {
+        *present = (!given.is_empty()).then_some(given);
     }
 }
