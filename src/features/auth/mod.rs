@@ -18,7 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub use self::{
     config::Config,
     credentials::Credentials,
-    listener::SocketListener,
+    listener::{RequestListener, SocketListener},
     rest::Caller,
     tokens::{Claims, Keys, TokenError},
 };
