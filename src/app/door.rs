@@ -19,7 +19,7 @@ use crate::{
     config::Config,
     features::{Features, auth::Keys, offline_queue::Background},
     http::{Origins, Stopper},
-    storage::Store,
+    storage::{StorageError, Store},
     telemetry::Levels,
 };
 
@@ -37,9 +37,8 @@ impl From<DoorError> for ExitError {
         let code = match &error {
             DoorError::TooLong { .. } => ExitCode::Config,
             DoorError::InUse { .. } => ExitCode::Unavailable,
-            DoorError::InTheWay { .. } => ExitCode::CannotCreate,
             DoorError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => ExitCode::Permission,
-            DoorError::Io { .. } => ExitCode::CannotCreate,
+            DoorError::Io { .. } | DoorError::InTheWay { .. } => ExitCode::CannotCreate,
         };
         Self::new(code, error.to_string())
     }
@@ -104,6 +103,13 @@ pub fn open_database(config: &Config) -> Result<Database, ExitError> {
     // Nobody signs in here, so there are no keys; and no background, since nothing is told to anybody.
     let (keys, background) = (Keys::hs256(&[]), Background::default());
     let features = Features::new(config.features(), &store, keys, Origins::Any, &adapter, background);
+    let features = features.map_err(|error| {
+        let code = match &error {
+            StorageError::Damaged { .. } | StorageError::UnknownVersion { .. } => ExitCode::Data,
+            StorageError::Unavailable | StorageError::Io(_) => ExitCode::Io,
+        };
+        ExitError::new(code, error.to_string())
+    })?;
     Ok(Database { store, router: door::routes(Operator::of_database(Arc::new(features))) })
 }
 

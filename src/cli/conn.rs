@@ -57,10 +57,7 @@ impl Ls {
         let door = self.door.open_server()?;
         let answer = door.get("/v1/connections", &[("user", self.user), ("limit", Some(self.limit.to_string()))])?;
         door.print(&answer, |answer| output::table(output::field(answer, "connections"), COLUMNS))?;
-        let shown = output::count(&answer, "connections");
-        if let Some(total) = output::field(&answer, "total").as_u64().filter(|total| *total > shown) {
-            output::note(&format!("{shown} of {total} connections; see --limit and --user"));
-        }
+        output::tell_total(&answer, "connections", "total");
         Ok(())
     }
 }

@@ -25,6 +25,8 @@ use crate::app::{
 
 /// Names the socket, as `--socket` does.
 const VARIABLE: &str = "HOBNOB_SOCKET";
+const SOCKET_HELP: &str = "Unix socket of the server [default: $HOBNOB_SOCKET, else hobnob.sock in the data directory, else \
+     /run/hobnob/hobnob.sock]";
 /// Time for one answer of the server.
 const TIMEOUT: Duration = Duration::from_secs(70);
 /// Longest answer that is read, in bytes.
@@ -37,9 +39,7 @@ const REFUSED: u8 = 1;
 pub(super) struct DoorArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// Unix socket of the server [default: $HOBNOB_SOCKET, else hobnob.sock in the data directory, else
-    /// /run/hobnob/hobnob.sock]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help = SOCKET_HELP)]
     socket: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]

@@ -53,7 +53,9 @@ enum Switch {
 /// Changes what is logged, until the next start or reload.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).multiple(true))]
-#[command(after_help = "Examples:\n  hobnob log set debug\n  hobnob log set hobnob::transport=trace\n  hobnob log set --socket-events on")]
+#[command(
+    after_help = "Examples:\n  hobnob log set debug\n  hobnob log set hobnob::transport=trace\n  hobnob log set --socket-events on"
+)]
 pub(super) struct Set {
     #[command(flatten)]
     door: DoorArgs,

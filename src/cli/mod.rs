@@ -7,6 +7,7 @@ mod consent;
 mod default_config;
 mod door;
 mod health;
+mod lock;
 mod log;
 mod output;
 mod queue;
@@ -50,6 +51,9 @@ enum Command {
     /// Look after what waits for people who are away
     #[command(subcommand)]
     Queue(queue::Queue),
+    /// Look after the locks of people who edit messages
+    #[command(subcommand)]
+    Lock(lock::Lock),
     /// Look after users
     #[command(subcommand)]
     User(user::User),
@@ -97,6 +101,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> 
             Command::DefaultConfig => default_config::run(),
             Command::Health(health) => health.run(),
             Command::Queue(queue) => queue.run(),
+            Command::Lock(lock) => lock.run(),
             Command::User(user) => user.run(),
             Command::Conn(conn) => conn.run(),
             Command::Log(log) => log.run(),

@@ -62,7 +62,7 @@ pub(super) fn json(value: &Value) -> String {
 pub(super) fn table(rows: &Value, columns: &[Column]) -> String {
     let headings = columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
     let rows = rows.as_array().into_iter().flatten();
-    let cells = rows.map(|row| columns.iter().map(|(_, field)| cell(row.get(field))).collect());
+    let cells = rows.map(|row| columns.iter().map(|(_, field)| cell(at(row, field))).collect());
     align(&std::iter::once(headings).chain(cells).collect::<Vec<Vec<String>>>())
 }
 
@@ -95,6 +95,14 @@ pub(super) fn tell_rest(answer: &Value) {
     }
 }
 
+/// Tells how many rows there are, when not all are shown.
+pub(super) fn tell_total(answer: &Value, rows: &str, total: &str) {
+    let shown = count(answer, rows);
+    if let Some(total) = field(answer, total).as_u64().filter(|total| *total > shown) {
+        note(&format!("{shown} of {total} are shown; see --limit"));
+    }
+}
+
 /// The field that `path` leads to, names with dots in between.
 fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(object, |object, name| object.get(name))
@@ -102,7 +110,8 @@ fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
 
 fn align(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let widest = |column: usize| rows.iter().filter_map(|row: &Vec<String>| row.get(column)).map(|cell| width(cell)).max();
+    let widest =
+        |column: usize| rows.iter().filter_map(|row: &Vec<String>| row.get(column)).map(|cell| width(cell)).max();
     let widths: Vec<usize> = (0..columns).map(|column| widest(column).unwrap_or_default()).collect();
     let mut text = String::new();
     for row in rows {
@@ -179,7 +188,10 @@ mod tests {
         let text = table(&rows, &[("USER", "id"), ("SIZE", "n"), ("X", "x"), ("Y", "absent")]);
         assert_eq!(text, "USER  SIZE  X    Y\n用户  5     -    -\nbob   1234  yes  -\n");
         assert_eq!(table(&json!([]), &[("USER", "id"), ("SIZE", "n")]), "USER  SIZE\n");
-        assert_eq!(fields(&json!({"a": {"b": 1}, "c": ["x", 2]}), &[("one", "a.b"), ("three", "c")]), "one    1\nthree  x,2\n");
+        assert_eq!(
+            fields(&json!({"a": {"b": 1}, "c": ["x", 2]}), &[("one", "a.b"), ("three", "c")]),
+            "one    1\nthree  x,2\n"
+        );
     }
 
     #[test]

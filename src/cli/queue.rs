@@ -85,17 +85,16 @@ impl Show {
         let door = self.door.open()?;
         let answer = door.get("/v1/queue", &[("user", Some(self.user)), ("limit", Some(self.limit.to_string()))])?;
         door.print(&answer, |answer| output::table(output::field(answer, "entries"), ENTRIES))?;
-        let shown = output::count(&answer, "entries");
-        if let Some(size) = output::field(&answer, "size").as_u64().filter(|size| *size > shown) {
-            output::note(&format!("{shown} of {size}; see --limit"));
-        }
+        output::tell_total(&answer, "entries", "size");
         Ok(())
     }
 }
 
 /// Leaves what waits to the history: it is not delivered any more when the user comes back, but stays in the conversations.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hobnob queue purge --older-than 30d --dry-run\n  hobnob queue purge --user alice --yes")]
+#[command(
+    after_help = "Examples:\n  hobnob queue purge --older-than 30d --dry-run\n  hobnob queue purge --user alice --yes"
+)]
 pub(super) struct Purge {
     #[command(flatten)]
     door: DoorArgs,

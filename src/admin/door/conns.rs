@@ -129,7 +129,9 @@ fn named(operator: &Operator, text: &str) -> Result<Arc<Socket>, Refusal> {
     match sockets.as_slice() {
         [socket] if start.len() >= SHORT_ID => Ok(Arc::clone(socket)),
         [] | [_] => Err(Refusal::not_found("connection")),
-        [_, _, ..] => Err(Refusal::new(ErrorCode::Conflict, "more than one connection has an id that begins like this")),
+        [_, _, ..] => {
+            Err(Refusal::new(ErrorCode::Conflict, "more than one connection has an id that begins like this"))
+        }
     }
 }
 

@@ -36,7 +36,7 @@ const MAX_PATH_BYTES: usize = 107;
 const MAX_CONNECTIONS: usize = 8;
 const BACKLOG: u32 = 16;
 /// Time for a connection, from the first byte to the last answer. The commands make one per request.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECTION_TIMEOUT: Duration = Duration::from_mins(1);
 /// Time for the headers of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for what is under way when the server stops.
@@ -137,8 +137,8 @@ async fn remove_stale(path: &Path) -> Result<(), DoorError> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let is_own = fs::symlink_metadata(&self.path)
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
+        let is_own =
+            fs::symlink_metadata(&self.path).is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
         if is_own && let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!(%error, file = %self.path.display(), "the operator's socket was not removed");
         }

@@ -4,7 +4,10 @@ use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 
 use super::Operator;
-use crate::server::{Payload, Refusal};
+use crate::{
+    server::{Payload, Refusal},
+    telemetry::BadFilter,
+};
 
 /// The levels in force.
 #[derive(Debug, Serialize)]
@@ -31,9 +34,16 @@ pub(super) async fn show(State(operator): State<Operator>) -> Result<Json<Log>, 
 }
 
 /// `POST /v1/log`.
-pub(super) async fn set(State(operator): State<Operator>, Payload(change): Payload<Change>) -> Result<Json<Log>, Refusal> {
+pub(super) async fn set(
+    State(operator): State<Operator>,
+    Payload(change): Payload<Change>,
+) -> Result<Json<Log>, Refusal> {
     let levels = operator.server()?;
     if let Some(set) = &change.levels {
+        // The library would take a misspelt level for the name of a module, and log all of that.
+        if let Some(other) = set.split(',').map(str::trim).find(|part| !part.contains('=') && !is_level(part)) {
+            return Err(Refusal::invalid("levels", &format!("{other:?} is no level; {BadFilter}")));
+        }
         levels.set(set).map_err(|error| Refusal::invalid("levels", &error.to_string()))?;
     }
     if let Some(on) = change.socket_events {
@@ -42,4 +52,8 @@ pub(super) async fn set(State(operator): State<Operator>, Payload(change): Paylo
     let (now, socket_events) = levels.current();
     tracing::info!(levels = now, socket_events, "log levels set by the operator");
     Ok(Json(Log { levels: now, socket_events }))
+}
+
+fn is_level(text: &str) -> bool {
+    text.parse::<tracing::level_filters::LevelFilter>().is_ok()
 }

@@ -6,6 +6,7 @@
 
 mod conns;
 mod listener;
+mod locks;
 mod log;
 mod queue;
 #[cfg(test)]
@@ -68,6 +69,9 @@ pub fn routes(operator: Operator) -> Router {
         .route("/v1/queues", get(queue::list))
         .route("/v1/queue", get(queue::show))
         .route("/v1/queues/purge", post(queue::purge))
+        .route("/v1/locks", get(locks::list))
+        .route("/v1/lock", get(locks::show))
+        .route("/v1/locks/release", post(locks::release))
         .route("/v1/log", get(log::show).post(log::set))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(operator)
@@ -103,9 +107,7 @@ fn limit(asked: Option<usize>) -> usize {
 }
 
 /// Runs what reads for longer than a task of the server may.
-async fn blocking<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
+async fn blocking<T: Send + 'static>(read: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
     let read = tokio::task::spawn_blocking(read).await;
     read.unwrap_or_else(|_| Err(Refusal::new(ErrorCode::Internal, "the server failed to read its store")))
 }

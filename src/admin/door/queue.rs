@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{OfUser, Operator, Page, blocking, limit, users};
 use crate::{
-    clock,
+    clock::{self, Timestamp},
     features::offline_queue::{QueueEntry, QueueSize},
     ids::UserId,
     server::{Params, Payload, Refusal},
@@ -122,16 +122,35 @@ pub(super) async fn purge(
         purged.next = users.last().filter(|_| users.len() == MAX_USERS).map(|user| user.id.clone());
     }
     for user in users {
-        let changes = operator.features.queue.purge(&user.id, older_than, purge.dry_run).await?;
-        purged.users += usize::from(changes > 0);
-        purged.changes += changes;
+        let changes = waiting(&operator, &user.id, older_than).await?;
         if changes > 0 && !purge.dry_run {
+            operator.features.queue.purge(&user.id, older_than, false).await?;
             tracing::info!(user = %user.id, changes, "queue purged by the operator");
         }
+        purged.users += usize::from(changes > 0);
+        purged.changes += changes;
         if purge.user.is_none() && clock::now() >= deadline {
             purged.next = Some(user.id);
             break;
         }
     }
     Ok(Json(purged))
+}
+
+/// How many changes wait for `user` and are older than `older_than`.
+async fn waiting(operator: &Operator, user: &UserId, older_than: Option<Duration>) -> Result<usize, Refusal> {
+    let (operator, user) = (operator.clone(), user.clone());
+    let before = older_than.map(|age| Timestamp::now().before(age));
+    blocking(move || {
+        let queue = &operator.features.queue;
+        let QueueSize { size, oldest_at, .. } = queue.size(&user)?;
+        match before {
+            None => Ok(size),
+            Some(before) if oldest_at.is_some_and(|oldest| oldest < before) => {
+                Ok(queue.show(&user, size)?.iter().filter(|entry| entry.at < before).count())
+            }
+            Some(_) => Ok(0),
+        }
+    })
+    .await
 }

@@ -38,10 +38,7 @@ pub(super) struct Details {
 }
 
 /// `GET /v1/users`.
-pub(super) async fn list(
-    State(operator): State<Operator>,
-    Params(page): Params<Page>,
-) -> Result<Json<Users>, Refusal> {
+pub(super) async fn list(State(operator): State<Operator>, Params(page): Params<Page>) -> Result<Json<Users>, Refusal> {
     let limit = page.limit();
     blocking(move || {
         let users = operator.features.users.page(page.after.as_ref(), limit)?;
