@@ -9,6 +9,7 @@ mod door;
 mod health;
 mod lock;
 mod log;
+mod notify;
 mod output;
 mod queue;
 mod serve;
@@ -60,6 +61,9 @@ enum Command {
     /// Look after connections
     #[command(subcommand)]
     Conn(conn::Conn),
+    /// Tell users something
+    #[command(subcommand)]
+    Notify(notify::Notify),
     /// Change what a running server logs
     #[command(subcommand)]
     Log(log::Log),
@@ -104,6 +108,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> 
             Command::Lock(lock) => lock.run(),
             Command::User(user) => user.run(),
             Command::Conn(conn) => conn.run(),
+            Command::Notify(notify) => notify.run(),
             Command::Log(log) => log.run(),
         },
         Err(error) => match error.kind() {

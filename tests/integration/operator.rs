@@ -172,6 +172,11 @@ async fn connections_are_listed_without_credentials_and_kicked() {
     let mut values = serde_json::Deserializer::from_str(&body).into_iter::<Value>();
     let handshake = values.next().expect("one").expect("JSON");
     let sid = handshake["sid"].as_str().expect("a sid");
+    if !opened.body.contains(":40") {
+        let query = format!("/socket.io/?EIO=3&transport=polling&sid={sid}");
+        let connected = http::request(server.address, "GET", &query, &[], b"").await;
+        assert!(connected.body.contains(":40"), "{connected:?}");
+    }
 
     let listed = operate(&sandbox, &["conn", "ls"]).succeeded();
     assert!(listed.contains(&format!("{}..", &sid[..6])) && !listed.contains(sid), "{listed}");
@@ -276,6 +281,41 @@ async fn locks_are_listed_and_released_with_a_server_and_without() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_notification_comes_at_once_or_later() {
+    let sandbox = Sandbox::new();
+    let mut server = Server::start(&sandbox).await;
+    let (ann, _) = something_waits(&server).await;
+    let auth = json!({"token": token::of("ben")});
+    let mut ben = Client::join(server.address, "/notifications", auth.clone()).await.expect("admitted");
+    let send = ["notify", "send", "--title", "Maintenance", "--message", "Tonight.", "--user"];
+    let told = json_of(&sandbox, &[&send[..], &["ben", "--data", "{\"a\":1}", "--priority", "high"]].concat());
+    let event = loop {
+        let event = ben.event("notification:new").await;
+        if event["title"] == "Maintenance" {
+            break event;
+        }
+    };
+    assert_eq!(event["id"], told["sent"][0]["notification"]["id"]);
+    let seen = (&event["message"], &event["type"], &event["priority"], &event["data"]);
+    assert_eq!(seen, (&json!("Tonight."), &json!("system"), &json!("high"), &json!({"a": 1})));
+    assert_eq!(operate(&sandbox, &[&send[..], &["nobody"]].concat()).failed(1), "user nobody not found");
+    let both = operate(&sandbox, &[&send[..], &["nobody", "--user", "ann"]].concat());
+    assert_eq!((both.code, both.stdout.lines().count()), (Some(1), 3), "{both:?}");
+    let line = operate(&sandbox, &[&send[..], &["ben", "--action-url", "javascript:alert(1)"]].concat()).failed(64);
+    assert!(line.starts_with("actionUrl: "), "{line}");
+    operate(&sandbox, &["notify", "send", "--title", "", "--message", "", "--user", "ben"]).failed(64);
+    drop((ann, ben));
+    server.terminate();
+    server.ended().await;
+
+    operate(&sandbox, &[&send[..], &["ben", "--type", "call"]].concat()).succeeded();
+    let server = Server::start(&sandbox).await;
+    let ben = Client::join(server.address, "/notifications", auth).await.expect("admitted");
+    let list = ben.ok("notifications:list", json!({"type": "call"})).await;
+    assert_eq!(list["notifications"][0]["title"], "Maintenance", "{list}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_socket_is_for_its_owner_and_goes_with_the_server() {
     let sandbox = Sandbox::new();
     let mut server = Server::start(&sandbox).await;
@@ -372,6 +412,7 @@ fn each_command_shows_an_example() {
         "lock ls",
         "lock show",
         "lock release",
+        "notify send",
         "log show",
         "log set",
     ] {

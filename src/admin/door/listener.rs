@@ -86,7 +86,15 @@ pub enum DoorError {
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    identity: (u64, u64),
+    identity: Identity,
+}
+
+/// Device, number and last change: a number alone may have been given to another file meanwhile.
+type Identity = (u64, u64, i64, i64);
+
+fn identity(path: &Path) -> io::Result<Identity> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec()))
 }
 
 /// Makes the socket at `path` with these permissions, in the place of one that a dead server has left behind.
@@ -111,8 +119,7 @@ fn make(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     socket.bind(path)?;
     // Nobody can connect before the permissions are what they should be: that takes a socket that listens.
     fs::set_permissions(path, Permissions::from_mode(mode))?;
-    let metadata = fs::symlink_metadata(path)?;
-    let file = SocketFile { path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) };
+    let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
     Ok((socket.listen(BACKLOG)?, file))
 }
 
@@ -137,8 +144,7 @@ async fn remove_stale(path: &Path) -> Result<(), DoorError> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let is_own =
-            fs::symlink_metadata(&self.path).is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
+        let is_own = identity(&self.path).is_ok_and(|identity| identity == self.identity);
         if is_own && let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!(%error, file = %self.path.display(), "the operator's socket was not removed");
         }

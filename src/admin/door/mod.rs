@@ -8,6 +8,7 @@ mod conns;
 mod listener;
 mod locks;
 mod log;
+mod notify;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -72,6 +73,7 @@ pub fn routes(operator: Operator) -> Router {
         .route("/v1/locks", get(locks::list))
         .route("/v1/lock", get(locks::show))
         .route("/v1/locks/release", post(locks::release))
+        .route("/v1/notifications", post(notify::send))
         .route("/v1/log", get(log::show).post(log::set))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(operator)
