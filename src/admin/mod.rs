@@ -2,6 +2,8 @@
 //!
 //! Spec: contract, section 7, "Operators".
 
+pub mod door;
+
 use std::net::SocketAddr;
 
 use axum::{

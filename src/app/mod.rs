@@ -3,6 +3,7 @@
 //! Start: secret, database, listener, features, then ready. Stop: no new sessions, clients told, answers of what is under
 //! way sent, commits finished, database closed; within `server.shutdown_timeout_ms` in any case.
 
+pub mod door;
 pub mod exit;
 mod metrics;
 pub mod reload;
@@ -106,6 +107,7 @@ async fn serve(
     let transport = Transport::new(config.socketio.clone(), server, stopper.tracker.clone());
     let obstacles = Obstacles::default();
     metrics::connect(&metrics, &features, &transport, (&store, &storage_config(&config)), &logging);
+    let door = door::serve(&config, &features, logging.levels().clone(), &stopper).await?;
     register_reloads(&mut reload, logging, &origins, &features);
     let admin = Admin { obstacles: obstacles.clone(), metrics, metrics_access: config.server.metrics };
     let service = Service::new(
@@ -126,6 +128,7 @@ async fn serve(
     sd_notify::notify(&[NotifyState::Ready]).ok();
     let result = wait(&store, &obstacles, signals, reload).await;
     stop_all(&config, &features, &transport, &stopper, &obstacles).await;
+    drop(door);
     let close = async {
         features.stop().await;
         store.close().await;

@@ -2,11 +2,19 @@
 
 mod check_config;
 mod config;
+mod conn;
+mod consent;
 mod default_config;
+mod door;
 mod health;
+mod lock;
+mod log;
+mod notify;
 mod output;
+mod queue;
 mod serve;
 mod token;
+mod user;
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -41,6 +49,24 @@ enum Command {
     DefaultConfig,
     /// Ask a running server whether it is ready
     Health(health::Health),
+    /// Look after what waits for people who are away
+    #[command(subcommand)]
+    Queue(queue::Queue),
+    /// Look after the locks of people who edit messages
+    #[command(subcommand)]
+    Lock(lock::Lock),
+    /// Look after users
+    #[command(subcommand)]
+    User(user::User),
+    /// Look after connections
+    #[command(subcommand)]
+    Conn(conn::Conn),
+    /// Tell users something
+    #[command(subcommand)]
+    Notify(notify::Notify),
+    /// Change what a running server logs
+    #[command(subcommand)]
+    Log(log::Log),
 }
 
 /// Where the settings are.
@@ -78,6 +104,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> 
             Command::Config(config) => config.run(),
             Command::DefaultConfig => default_config::run(),
             Command::Health(health) => health.run(),
+            Command::Queue(queue) => queue.run(),
+            Command::Lock(lock) => lock.run(),
+            Command::User(user) => user.run(),
+            Command::Conn(conn) => conn.run(),
+            Command::Notify(notify) => notify.run(),
+            Command::Log(log) => log.run(),
         },
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => output::print(&error.to_string()),

@@ -107,7 +107,7 @@ fn user(text: &str) -> Result<UserId, String> {
 }
 
 /// Reads `90s`, `15m`, `1h`, `7d`, `2w`.
-fn ttl(text: &str) -> Result<Duration, String> {
+pub(super) fn ttl(text: &str) -> Result<Duration, String> {
     let expected = || "expected a number and s, m, h, d or w, such as 1h; at most ten years".to_owned();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let seconds: u64 = match text.strip_prefix(digits) {

@@ -134,11 +134,11 @@ fn feature_names() -> impl Iterator<Item = &'static str> {
     SETTINGS.iter().flat_map(|setting| setting.env).chain(NOT_YET_USED).copied()
 }
 
-/// True for variables that begin like ours and are not: Kubernetes describes a service named `hobnob` in such, and test
-/// suites name the binary in one.
+/// True for variables that begin like ours and are no settings: Kubernetes describes a service named `hobnob` in such, test
+/// suites name the binary in one, and the operator's commands look for the server's socket in another.
 fn is_foreign(name: &str, value: &str) -> bool {
     let rest = name.strip_prefix(OWN_PREFIX).unwrap_or(name);
     let is_service = rest.starts_with("SERVICE_HOST") || rest.starts_with("SERVICE_PORT");
     let is_link = rest.starts_with("PORT") && (value.contains("://") || rest.contains("_TCP") || rest.contains("_UDP"));
-    rest == "BIN" || is_service || is_link
+    rest == "BIN" || rest == "SOCKET" || is_service || is_link
 }

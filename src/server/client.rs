@@ -176,7 +176,8 @@ impl Client {
             Ok(admission) => admission,
             Err(error) => return self.refuse_connect(&namespace, &error),
         };
-        let socket = Socket::new(admission, self.numbered, Arc::clone(&route.namespace), Arc::clone(&self.session));
+        let (namespace_of, session) = (Arc::clone(&route.namespace), Arc::clone(&self.session));
+        let socket = Socket::new(admission, self.numbered, namespace_of, session, self.handshake.address);
         self.numbered = self.numbered.wrapping_add(1);
         // The socket is in its rooms and ready for events before its CONNECT answer is queued: whatever is broadcast from
         // now on reaches it, and an event sent in the first millisecond is served.

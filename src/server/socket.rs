@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     collections::{HashMap, HashSet},
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,6 +17,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{Admission, Args, Namespace, Refusal, ServerEvent, encode};
 use crate::{
+    clock::Timestamp,
     ids::SocketId,
     protocol::engineio::CloseReason,
     telemetry::SOCKET_EVENTS,
@@ -50,6 +52,8 @@ pub struct Socket {
     session: Arc<Session>,
     data: Arc<dyn Any + Send + Sync>,
     user: Option<Arc<str>>,
+    address: IpAddr,
+    since: Timestamp,
     connected: AtomicBool,
     rooms: Mutex<HashSet<Arc<str>>>,
     /// While it is connecting: tracked broadcasts are not sent but noted in `missed`.
@@ -65,6 +69,7 @@ impl Socket {
         number: u32,
         namespace: Arc<Namespace>,
         session: Arc<Session>,
+        address: IpAddr,
     ) -> Arc<Self> {
         Arc::new(Self {
             id: admission.socket_id,
@@ -73,6 +78,8 @@ impl Socket {
             session,
             data: admission.data,
             user: admission.user,
+            address,
+            since: Timestamp::now(),
             connected: AtomicBool::new(true),
             rooms: Mutex::default(),
             muted: AtomicBool::new(false),
@@ -110,6 +117,18 @@ impl Socket {
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
+    }
+
+    /// Where the client opened its session from.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// When it connected to its namespace.
+    #[must_use]
+    pub fn since(&self) -> Timestamp {
+        self.since
     }
 
     /// False once the socket has left its namespace.

@@ -15,6 +15,7 @@ mod config;
 mod credentials;
 mod floods;
 mod operations;
+mod operator;
 mod promises;
 mod shutdown;
 mod startup;

@@ -14,7 +14,7 @@ use crate::{
     clock::Timestamp,
     ids::UserId,
     server::Refusal,
-    storage::{Batch, CommitError, Record, Store, Table},
+    storage::{Batch, CommitError, Direction, KeyRange, Record, Store, Table},
 };
 
 /// Longest name, and longest address of a picture, in bytes; the same as for those that a token tells.
@@ -56,6 +56,26 @@ impl Profile {
         let (username, avatar) = record.map_or((None, None), |record| (record.username, record.avatar));
         let username = username.unwrap_or_else(|| id.as_str().to_owned());
         Self { legacy_id: id.clone(), id: id.clone(), username, avatar }
+    }
+}
+
+/// A user as the operator sees them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Known {
+    /// The user's id.
+    pub id: UserId,
+    /// The display name, if a token has told one.
+    pub username: Option<String>,
+    /// The address of a picture.
+    pub avatar: Option<String>,
+    /// When the user was first met.
+    pub created_at: Timestamp,
+}
+
+impl Known {
+    fn new(id: UserId, record: UserRecord) -> Self {
+        Self { id, username: record.username, avatar: record.avatar, created_at: record.created_at }
     }
 }
 
@@ -189,6 +209,26 @@ impl Users {
     /// When the store cannot be read.
     pub fn profile(&self, id: &UserId) -> Result<Profile, Refusal> {
         Ok(Profile::new(id, self.store.get(&USERS, id)?))
+    }
+
+    /// The user with this id, if it was ever met.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub fn find(&self, id: &UserId) -> Result<Option<Known>, Refusal> {
+        Ok(self.store.get(&USERS, id)?.map(|record| Known::new(id.clone(), record)))
+    }
+
+    /// At most `limit` users after `after`, in the order of their ids.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub fn page(&self, after: Option<&UserId>, limit: usize) -> Result<Vec<Known>, Refusal> {
+        let range = after.map_or_else(KeyRange::all, |after| KeyRange::all().after(after));
+        let rows = self.store.scan(&USERS, range, limit, Direction::Forward)?;
+        Ok(rows.into_iter().map(|(id, record)| Known::new(id, record)).collect())
     }
 
     /// The profiles of many users, each id once.
