@@ -5,6 +5,7 @@
 
 pub mod exit;
 mod metrics;
+pub mod reference;
 pub mod reload;
 pub mod secret;
 mod service;
@@ -13,9 +14,7 @@ use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use rand::RngExt as _;
-use schemars::JsonSchema;
 use sd_notify::NotifyState;
-use serde::Serialize;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -30,13 +29,13 @@ use self::{
     service::Service,
 };
 use crate::{
-    admin::{self, Admin},
+    admin::Admin,
     cluster::{Adapter, Single},
     config::{Config, ConfigError},
-    features::{Features, auth::Keys, offline_queue::Background},
+    features::{Features, auth::Keys, offline_queue::Background, session::ServerRestarting},
     http::{self, Origins, Stopper},
     protocol::engineio::CloseReason,
-    server::{Limits, Server, ServerEvent},
+    server::{Limits, Server},
     storage::{self, Store},
     telemetry::{Logging, Metrics, Obstacles},
     transport::Transport,
@@ -68,17 +67,6 @@ pub fn run(
     runtime.block_on(serve(config, store, &secret, origin, logging, reload))
 }
 
-/// The server is going down; clients come back by themselves.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Restarting {
-    retry_after_ms: u64,
-}
-
-impl ServerEvent for Restarting {
-    const NAME: &'static str = "server:restarting";
-}
-
 async fn serve(
     config: Config,
     store: Store,
@@ -107,7 +95,7 @@ async fn serve(
     let admin = Admin { obstacles: obstacles.clone(), metrics, metrics_access: config.server.metrics };
     let service = Service::new(
         transport.clone(),
-        admin::routes(admin).merge(features.rest()),
+        reference::rest(&features, &admin),
         config.server.max_body_bytes,
         config.server.body_timeout(),
         features.namespaces().iter().map(|namespace| Arc::clone(namespace.name())),
@@ -217,7 +205,7 @@ async fn stop_all(
     sd_notify::notify(&[NotifyState::Stopping]).ok();
     for namespace in features.namespaces() {
         for socket in namespace.sockets() {
-            socket.emit(&Restarting { retry_after_ms: rand::rng().random_range(RECONNECT_SPREAD_MS) });
+            socket.emit(&ServerRestarting { retry_after_ms: rand::rng().random_range(RECONNECT_SPREAD_MS) });
         }
     }
     transport.close_all(CloseReason::Shutdown);

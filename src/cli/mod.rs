@@ -5,6 +5,7 @@ mod config;
 mod default_config;
 mod health;
 mod output;
+mod schema;
 mod serve;
 mod token;
 
@@ -39,6 +40,8 @@ enum Command {
     Config(config::Config),
     /// Print a configuration file with every setting at its default
     DefaultConfig,
+    /// Print what the server takes and sends, for programs and people
+    Schema(schema::Schema),
     /// Ask a running server whether it is ready
     Health(health::Health),
 }
@@ -77,6 +80,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> 
             Command::CheckConfig(check_config) => check_config.run(),
             Command::Config(config) => config.run(),
             Command::DefaultConfig => default_config::run(),
+            Command::Schema(schema) => schema.run(),
             Command::Health(health) => health.run(),
         },
         Err(error) => match error.kind() {

@@ -16,6 +16,7 @@ mod credentials;
 mod floods;
 mod operations;
 mod promises;
+mod reference;
 mod shutdown;
 mod startup;
 #[allow(dead_code, reason = "each test program uses its own part")]
