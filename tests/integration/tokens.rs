@@ -23,6 +23,7 @@ use crate::support::{
     client::Client,
     command::Sandbox,
     http,
+    packets::Packets,
     process::{DATA, Server},
     token::{self, SECRET, in_seconds, signed},
 };
@@ -156,8 +157,7 @@ async fn the_backend_sends_and_disconnects_and_reaches_live_sockets() {
     let server = Server::start(&sandbox).await;
     let mut ann = Client::connect(server.address, "ann").await;
     let message = json!({"from": "bob", "to": "ann", "content": "hi"});
-    let headers =
-        [("X-Api-Key", key.as_str()), ("Content-Type", "application/json"), ("Idempotency-Key", "order-1")];
+    let headers = [("X-Api-Key", key.as_str()), ("Content-Type", "application/json"), ("Idempotency-Key", "order-1")];
     for status in ["first", "again"] {
         let body = message.to_string();
         let answer = http::request(server.address, "POST", "/api/server/messages", &headers, body.as_bytes()).await;
@@ -172,7 +172,10 @@ async fn the_backend_sends_and_disconnects_and_reaches_live_sockets() {
     let answer = backend(&server, &key, "disconnect", &json!({"userId": "ann"})).await;
     assert_eq!(answer.json(), json!({"userId": "ann", "disconnected": 1}));
     let rest_of_it = ann.closed().await;
-    assert!(rest_of_it.iter().all(|event| event.name != "message:new" && event.name != "auth:expired"), "{rest_of_it:?}");
+    assert!(
+        rest_of_it.iter().all(|event| event.name != "message:new" && event.name != "auth:expired"),
+        "{rest_of_it:?}"
+    );
     Client::connect(server.address, "ann").await;
     server.calm_log();
 }
@@ -263,4 +266,86 @@ async fn a_token_from_the_command_line_can_be_taken_back_by_its_id() {
     command.env("HOBNOB_AUTH__ALGORITHM", "EdDSA").env("HOBNOB_AUTH__PUBLIC_KEYS", "key.pem");
     let output = command.output().expect("it runs");
     assert_eq!(output.status.code(), Some(78), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A client has one token and several namespaces: one refresh does for all of them.
+#[tokio::test]
+async fn a_refresh_on_one_namespace_counts_for_the_whole_connection() {
+    let sandbox = Sandbox::new();
+    let server = Server::start_with(&sandbox, &[("HOBNOB_AUTH__LEEWAY_S", "1")]).await;
+    let token = token_for("ann", 3);
+    let mut packets = Packets::join(server.address, "", &token).await;
+    for prefix in ["/messages,", "/notifications,"] {
+        packets.send(&format!(r#"40{prefix}{{"token":"{token}"}}"#)).await;
+    }
+    let mut warned = 0;
+    while warned < 3 {
+        let packet = packets.next().await.expect("told of the end");
+        warned += usize::from(packet.contains("auth:expiring"));
+    }
+    let longer = token_for("ann", 600);
+    packets.send(&format!(r#"42/notifications,7["auth:refresh",{{"token":"{longer}"}}]"#)).await;
+    loop {
+        let packet = packets.next().await.expect("an ack");
+        if packet.starts_with("43/notifications,7") {
+            assert!(packet.contains(r#""ok":true"#), "{packet}");
+            break;
+        }
+    }
+    // Past the first end: a token of two more seconds begins and ends meanwhile.
+    let auth = json!({"token": token_for("bob", 4)});
+    Client::join(server.address, "/", auth).await.expect("good").closed().await;
+    packets.send(r#"42/messages,8["status:get",{"userIds":[]}]"#).await;
+    loop {
+        let packet = packets.next().await.expect("still connected");
+        assert!(!packet.contains("auth:expired"), "{packet}");
+        if packet.starts_with("43/messages,8") {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn secrets_rotate_without_a_restart_and_without_refusing_anybody() {
+    let other = "w8Qe5Zt2Lk7Xo1Vb4Nm9Rc6Ys3Hd0Jf8Ga5Pu2Ti7Ec4Wx1B";
+    let sandbox = Sandbox::new().with("config.toml", format!("[auth]\njwt_secret = '{SECRET}'\n"));
+    let mut server = Server::start_with(&sandbox, &[("JWT_SECRET", "")]).await;
+    let fresh = signed(Algorithm::HS256, &json!({"id": "ben", "exp": in_seconds(60)}), other);
+    let both = format!("[auth]\njwt_secret = '{other}'\nprevious_jwt_secrets = ['{SECRET}']\n");
+    fs::write(sandbox.path("config.toml"), both).expect("written");
+    server.signal("HUP");
+    server.logged("settings reloaded", 1).await;
+    let client = Client::connect(server.address, "ann").await;
+    assert_eq!(rest(&server, &fresh).await.status, 200);
+    fs::write(sandbox.path("config.toml"), format!("[auth]\njwt_secret = '{other}'\n")).expect("written");
+    server.signal("HUP");
+    server.logged("settings reloaded", 2).await;
+    assert_eq!(rest(&server, &token::of("ann")).await.refusal(), (401, "token_invalid".to_owned()));
+    assert_eq!(rest(&server, &fresh).await.status, 200);
+    client.group(&["ben"]).await;
+}
+
+#[tokio::test]
+async fn sighup_reads_the_files_of_keys_again_and_keeps_the_old_ones_when_they_are_broken() {
+    token::of("ann");
+    let pairs = [Ed25519KeyPair::generate().expect("a key"), Ed25519KeyPair::generate().expect("a key")];
+    let [old, new] = pairs.map(|pair| {
+        let signer = EncodingKey::from_ed_der(pair.to_pkcs8v1().expect("DER").as_ref());
+        let claims = json!({"id": "ann", "exp": in_seconds(60)});
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &signer).expect("signed");
+        (token, public(pair.public_key()))
+    });
+    let sandbox = Sandbox::new().with("key.pem", &old.1);
+    let variables = [("HOBNOB_AUTH__ALGORITHM", "EdDSA"), ("HOBNOB_AUTH__PUBLIC_KEYS", "key.pem")];
+    let mut server = Server::start_with(&sandbox, &variables).await;
+    assert_eq!(rest(&server, &old.0).await.status, 200);
+    fs::write(sandbox.path("key.pem"), "rubbish").expect("written");
+    server.signal("HUP");
+    server.logged("the old ones stay in use", 1).await;
+    assert_eq!(rest(&server, &old.0).await.status, 200);
+    fs::write(sandbox.path("key.pem"), &new.1).expect("written");
+    server.signal("HUP");
+    server.logged("settings reloaded", 2).await;
+    assert_eq!(rest(&server, &old.0).await.refusal(), (401, "token_invalid".to_owned()));
+    assert_eq!(rest(&server, &new.0).await.status, 200);
 }
