@@ -310,7 +310,7 @@ impl Features {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let clock = SteadyClock::new();
         tokio::join!(
-            self.auth.run(stop.clone()),
+            self.auth.run(stop.clone(), clock.clone()),
             self.messages.run_expiry(stop.clone(), clock.clone()),
             self.notifications.run(stop.clone(), clock),
             self.queue.run(stop.clone()),

@@ -23,3 +23,4 @@ mod startup;
 #[allow(dead_code, reason = "each test program uses its own part")]
 #[path = "../support/mod.rs"]
 mod support;
+mod tokens;

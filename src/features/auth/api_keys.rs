@@ -90,7 +90,7 @@ impl ApiKeys {
     ///
     /// # Errors
     ///
-    /// `too_long` or `invalid_payload` for the name, `queue_full` when there are 256 keys, and when it cannot be stored.
+    /// `too_long` or `invalid_payload` for the name, `too_long` when there are 256 keys, and when it cannot be stored.
     pub async fn create(&self, name: &str) -> Result<String, Refusal> {
         if name.trim().is_empty() || name.chars().any(char::is_control) {
             return Err(Refusal::invalid("name", "expected a text in one line"));
@@ -100,7 +100,7 @@ impl ApiKeys {
         }
         if self.known.read().unwrap_or_else(PoisonError::into_inner).len() >= MAX_KEYS {
             let message = "there are too many API keys: revoke those that nobody uses";
-            return Err(Refusal::new(ErrorCode::QueueFull, message).with("limit", MAX_KEYS));
+            return Err(Refusal::new(ErrorCode::TooLong, message).with("limit", MAX_KEYS));
         }
         let (mut id, mut secret) = ([0; ID_BYTES], [0; SECRET_BYTES]);
         rand::rng().fill(&mut id);

@@ -55,7 +55,7 @@ use crate::{
     codes::ErrorCode,
     http::Origins,
     server::{Refusal, Socket},
-    storage::{StorageError, Store},
+    storage::{CommitError, StorageError, Store, expiry::SteadyClock},
 };
 
 /// How often what is past its time is swept.
@@ -155,14 +155,12 @@ impl Auth {
     }
 
     /// Ends sockets when their tokens end, and forgets what is past its time, until told to stop.
-    pub async fn run(&self, stop: CancellationToken) {
+    pub async fn run(&self, stop: CancellationToken, clock: SteadyClock) {
         let sweep = async {
             loop {
-                let swept = match self.sweep_tokens().await {
-                    Ok(()) => self.idempotency.sweep().await,
-                    failed => failed,
-                };
-                if let Err(error) = swept {
+                if clock.is_steady()
+                    && let Err(error) = self.sweep().await
+                {
                     tracing::warn!(%error, "old rows of authentication could not be swept; trying again");
                 }
                 tokio::time::sleep(SWEEP_EVERY).await;
@@ -172,6 +170,11 @@ impl Auth {
             () = self.live.run(&stop) => {}
             () = sweep => {}
         }
+    }
+
+    async fn sweep(&self) -> Result<(), CommitError> {
+        self.sweep_tokens().await?;
+        self.idempotency.sweep().await
     }
 
     /// Checks a token in every respect.

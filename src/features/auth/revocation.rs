@@ -92,7 +92,7 @@ impl Auth {
     ///
     /// # Errors
     ///
-    /// `too_long` for an id of more than 512 bytes, `queue_full` when 100,000 tokens are remembered.
+    /// `too_long` for an id of more than 512 bytes, and when 100,000 tokens are remembered.
     pub async fn revoke_token(&self, id: &str, expires_at: Option<Timestamp>) -> Result<(), Refusal> {
         if id.is_empty() {
             return Err(Refusal::invalid("jti", "expected the id of a token"));
@@ -102,7 +102,7 @@ impl Auth {
         }
         if self.refused.read(|sets| sets.tokens.len() >= MAX_REVOKED_TOKENS && !sets.tokens.contains_key(id)) {
             let message = "too many single tokens are revoked: revoke all tokens of the user";
-            return Err(Refusal::new(ErrorCode::QueueFull, message).with("limit", MAX_REVOKED_TOKENS));
+            return Err(Refusal::new(ErrorCode::TooLong, message).with("limit", MAX_REVOKED_TOKENS));
         }
         let expires_at = expires_at.unwrap_or_else(|| Timestamp::now().after(UNKNOWN_LIFE));
         let id = id.to_owned();

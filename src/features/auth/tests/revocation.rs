@@ -177,5 +177,27 @@ async fn names_of_api_keys_are_one_line_and_keys_are_not_without_number() {
     for _ in 0..256 {
         keys.create("app").await.expect("a key");
     }
-    assert_eq!(keys.create("app").await.expect_err("enough").code, ErrorCode::QueueFull);
+    assert_eq!(keys.create("app").await.expect_err("enough").code, ErrorCode::TooLong);
+}
+
+/// P34: what a stranger sends is judged without the store. On a closed one, whatever looks at it fails otherwise.
+#[tokio::test]
+async fn p34_nothing_before_authentication_touches_the_store() {
+    let store = Store::memory();
+    let auth = on(&store);
+    auth.block(&id("eve")).await.expect("stored");
+    auth.revoke_user(&id("dan")).await.expect("stored");
+    store.close().await;
+    let expired = json!({"id": "alice", "exp": seconds_from_now(-60)});
+    assert_eq!(sign_in(&auth, expired).await.expect_err("expired").0, ErrorCode::TokenExpired);
+    assert_eq!(sign_in(&auth, claims("eve", 0)).await.expect_err("blocked").0, ErrorCode::UserBlocked);
+    assert_eq!(sign_in(&auth, claims("dan", -9)).await, revoked());
+    for token in ["", "rubbish", "a.b.c"] {
+        let auth_object = json!({"token": token}).to_string();
+        let credentials = Credentials { auth: Some(&auth_object), ..Credentials::default() };
+        let refused = auth.sign_in(&credentials).await.expect_err("no token");
+        assert!(matches!(refused.code, ErrorCode::TokenMissing | ErrorCode::TokenMalformed), "{refused}");
+    }
+    assert_eq!(auth.api_keys().verify("hk_0_x").expect_err("no key").code, ErrorCode::Unauthorized);
+    assert_eq!(sign_in(&auth, claims("alice", 0)).await.expect_err("closed").0, ErrorCode::Unavailable);
 }
