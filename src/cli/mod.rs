@@ -1,5 +1,6 @@
 //! The commands: one file each.
 
+mod api_key;
 mod check_config;
 mod config;
 mod conn;
@@ -13,6 +14,7 @@ mod notify;
 mod output;
 mod queue;
 mod schema;
+mod revoke;
 mod serve;
 mod token;
 mod user;
@@ -38,7 +40,7 @@ struct Cli {
 enum Command {
     /// Run the server
     Serve(serve::Serve),
-    /// Make tokens for users
+    /// Make tokens for users, and take them back
     #[command(subcommand)]
     Token(token::Token),
     /// Check the settings, and show the ones that are not at their defaults
@@ -64,6 +66,9 @@ enum Command {
     /// Look after connections
     #[command(subcommand)]
     Conn(conn::Conn),
+    /// Look after the keys with which the app's backend signs in
+    #[command(subcommand)]
+    ApiKey(api_key::ApiKey),
     /// Tell users something
     #[command(subcommand)]
     Notify(notify::Notify),
@@ -112,6 +117,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> 
             Command::Lock(lock) => lock.run(),
             Command::User(user) => user.run(),
             Command::Conn(conn) => conn.run(),
+            Command::ApiKey(api_key) => api_key.run(),
             Command::Notify(notify) => notify.run(),
             Command::Log(log) => log.run(),
         },

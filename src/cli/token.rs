@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
-use super::{SettingsArgs, output};
+use super::{SettingsArgs, output, revoke::Revoke};
 use crate::{
     app::{
         exit::{ExitCode, ExitError},
@@ -20,7 +20,7 @@ use crate::{
 /// Longest life of a token: ten years.
 const MAX_TTL: Duration = Duration::from_hours(87_600);
 
-/// Makes tokens.
+/// Makes tokens and takes them back.
 #[derive(Debug, Subcommand)]
 pub(super) enum Token {
     /// Print a token for a user, signed with the server's secret (HS256)
@@ -28,12 +28,15 @@ pub(super) enum Token {
     /// The token says when it was made (`iat`): revoking a user's tokens refuses those made before. With --jti it can be revoked
     /// alone.
     Sign(Sign),
+    /// Take back the tokens of a user, or a single one
+    Revoke(Revoke),
 }
 
 impl Token {
     pub(super) fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Sign(sign) => sign.run(),
+            Self::Revoke(revoke) => revoke.run(),
         }
     }
 }

@@ -1,21 +1,28 @@
 //! `hobnob user`.
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
+    consent::Consent,
     door::{Door, DoorArgs},
     output::{self, Column},
 };
 
-const COLUMNS: &[Column] =
-    &[("USER", "id"), ("NAME", "username"), ("SINCE", "createdAt"), ("CONNECTIONS", "connections")];
+const COLUMNS: &[Column] = &[
+    ("USER", "id"),
+    ("NAME", "username"),
+    ("SINCE", "createdAt"),
+    ("CONNECTIONS", "connections"),
+    ("BLOCKED", "blocked"),
+];
 
 const DETAILS: &[Column] = &[
     ("user", "id"),
     ("name", "username"),
     ("picture", "avatar"),
     ("since", "createdAt"),
+    ("blocked", "blocked"),
     ("connections", "connections"),
     ("conversations", "conversations"),
     ("waiting", "queue.size"),
@@ -29,6 +36,10 @@ pub(super) enum User {
     Ls(Ls),
     /// Show one user
     Show(Show),
+    /// Lock a user out
+    Block(Block),
+    /// Let a user in again
+    Unblock(Unblock),
 }
 
 impl User {
@@ -36,6 +47,8 @@ impl User {
         match self {
             Self::Ls(ls) => ls.run(),
             Self::Show(show) => show.run(),
+            Self::Block(block) => block.run(),
+            Self::Unblock(unblock) => unblock.run(),
         }
     }
 }
@@ -79,6 +92,57 @@ impl Show {
     }
 }
 
+/// Locks a user out: connections end at once, and nobody comes in with this id. Messages and memberships stay.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  hobnob user block mallory --yes")]
+pub(super) struct Block {
+    #[command(flatten)]
+    door: DoorArgs,
+    /// The user's id
+    #[arg(value_name = "USER", allow_hyphen_values = true)]
+    user: String,
+    #[command(flatten)]
+    consent: Consent,
+}
+
+impl Block {
+    fn run(self) -> anyhow::Result<()> {
+        self.consent.check()?;
+        let door = self.door.open()?;
+        let user = output::escape(&self.user);
+        let request = json!({"user": self.user});
+        if self.consent.is_dry_run() {
+            return door.print(&request, |_| format!("would block {user}\n"));
+        }
+        self.consent.ask(&format!("block {user} at {}", door.place()))?;
+        let answer = door.post("/v1/users/block", &request)?;
+        door.print(&answer, |_| format!("blocked {user}\n"))?;
+        if output::field(&answer, "known") == &Value::Bool(false) {
+            output::note(&format!("nobody called {user} was ever here: is the id right?"));
+        }
+        Ok(())
+    }
+}
+
+/// Lets a user in again, with the tokens from before, too, unless those were revoked.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  hobnob user unblock mallory")]
+pub(super) struct Unblock {
+    #[command(flatten)]
+    door: DoorArgs,
+    /// The user's id
+    #[arg(value_name = "USER", allow_hyphen_values = true)]
+    user: String,
+}
+
+impl Unblock {
+    fn run(self) -> anyhow::Result<()> {
+        let door = self.door.open()?;
+        let answer = door.post("/v1/users/unblock", &json!({"user": self.user}))?;
+        door.print(&answer, |_| format!("unblocked {}\n", output::escape(&self.user)))
+    }
+}
+
 /// Which part of a list.
 #[derive(Debug, Args)]
 pub(super) struct Part {
@@ -103,7 +167,7 @@ impl Part {
             }
             after = page.get("next").and_then(Value::as_str).map(ToOwned::to_owned);
             if after.is_none() || rows.len() >= limit {
-                return Ok(serde_json::json!({key: rows, "next": after}));
+                return Ok(json!({key: rows, "next": after}));
             }
         }
     }

@@ -56,7 +56,7 @@ async fn users_and_what_waits_for_them_are_shown_with_a_server_and_without() {
     let mut server = Server::start(&sandbox).await;
     let (_ann, id) = something_waits(&server).await;
     let rows = table(&sandbox, &["user", "ls"]);
-    assert_eq!(rows[0], ["USER", "NAME", "SINCE", "CONNECTIONS"]);
+    assert_eq!(rows[0], ["USER", "NAME", "SINCE", "CONNECTIONS", "BLOCKED"]);
     let cells: Vec<_> = rows[1..].iter().map(|row| [row[0].as_str(), &row[1], &row[3]]).collect();
     assert_eq!(cells, [["ann", "-", "1"], ["ben", "-", "0"]]);
     let with = json_of(&sandbox, &["user", "show", "ben"]);
@@ -316,6 +316,92 @@ async fn a_notification_comes_at_once_or_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_blocked_leaves_and_stays_out() {
+    let sandbox = Sandbox::new();
+    let mut server = Server::start(&sandbox).await;
+    let mut eve = Client::connect(server.address, "eve").await;
+    operate(&sandbox, &["user", "block", "eve"]).failed(64);
+    assert_eq!(operate(&sandbox, &["user", "block", "eve", "--dry-run"]).succeeded(), "would block eve\n");
+    assert_eq!(json_of(&sandbox, &["user", "show", "eve"])["blocked"], false);
+    assert_eq!(operate(&sandbox, &["user", "block", "eve", "--yes"]).succeeded(), "blocked eve\n");
+    assert_eq!(eve.event("auth:expired").await["reason"], "blocked");
+    eve.closed().await;
+    let auth = json!({"token": token::of("eve")});
+    let refused = Client::join(server.address, "/", auth.clone()).await.err().expect("refused");
+    assert_eq!(refused["data"]["code"], "user_blocked");
+    assert_eq!(table(&sandbox, &["user", "ls"])[1][4], "yes");
+    let unknown = operate(&sandbox, &["user", "block", "ewe", "--yes"]);
+    assert_eq!(unknown.stderr, "hobnob: nobody called ewe was ever here: is the id right?\n");
+    assert_eq!(operate(&sandbox, &["user", "unblock", "eve"]).succeeded(), "unblocked eve\n");
+    drop(Client::join(server.address, "/", auth.clone()).await.expect("admitted"));
+    server.terminate();
+    server.ended().await;
+
+    operate(&sandbox, &["user", "block", "eve", "--yes"]).succeeded();
+    let server = Server::start(&sandbox).await;
+    assert!(Client::join(server.address, "/", auth).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_revoked_all_at_once_or_one_alone() {
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox).await;
+    let claims =
+        |jti: &str| json!({"id": "ann", "jti": jti, "iat": token::in_seconds(-5), "exp": token::in_seconds(600)});
+    let auth = |jti: &str| json!({"token": token::signed(Algorithm::HS256, &claims(jti), token::SECRET)});
+    let mut one = Client::join(server.address, "/", auth("one")).await.expect("admitted");
+    let mut other = Client::join(server.address, "/", auth("other")).await.expect("admitted");
+    for wrong in [&["token", "revoke"][..], &["token", "revoke", "--yes"], &["token", "revoke", "--jti", "one"]] {
+        operate(&sandbox, wrong).failed(64);
+    }
+    assert_eq!(operate(&sandbox, &["token", "revoke", "--jti", "one", "--yes"]).succeeded(), "revoked the token one\n");
+    assert_eq!(one.event("auth:expired").await["reason"], "revoked");
+    assert!(Client::join(server.address, "/", auth("one")).await.is_err());
+    assert_eq!(
+        operate(&sandbox, &["token", "revoke", "--user", "nobody", "--dry-run"]).failed(1),
+        "user nobody not found"
+    );
+    let said = operate(&sandbox, &["token", "revoke", "--user", "ann", "--yes"]).succeeded();
+    assert_eq!(said, "revoked all tokens of ann\n");
+    assert_eq!(other.event("auth:expired").await["reason"], "revoked");
+    assert!(Client::join(server.address, "/", auth("a third")).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn api_keys_are_made_listed_and_revoked() {
+    let sandbox = Sandbox::new();
+    // Before the first message there is a database, too: the server was started once.
+    let mut server = Server::start(&sandbox).await;
+    server.terminate();
+    server.ended().await;
+    let offline = operate(&sandbox, &["api-key", "create", "--name", "made offline"]).succeeded();
+    let server = Server::start(&sandbox).await;
+    let online = operate(&sandbox, &["api-key", "create", "--name", "made online"]).succeeded();
+    let status = async |key: &str| {
+        let headers = [("X-Api-Key", key.trim()), ("Content-Type", "application/json")];
+        http::request(server.address, "POST", "/api/server/emit", &headers, b"{}").await.status
+    };
+    for key in [&offline, &online] {
+        assert!(key.starts_with("hk_") && key.lines().count() == 1, "{key}");
+        assert_eq!(status(key).await, 400, "known, but the request is empty");
+    }
+    let listed = json_of(&sandbox, &["api-key", "ls"]);
+    let keys = listed["apiKeys"].as_array().expect("rows");
+    assert_eq!((keys.len(), &keys[0]["name"], &keys[1]["name"]), (2, &json!("made offline"), &json!("made online")));
+    let secret = online.trim().splitn(3, '_').nth(2).expect("a part");
+    assert!(!listed.to_string().contains(secret), "{listed}");
+    let id = keys[1]["id"].as_str().expect("an id");
+    operate(&sandbox, &["api-key", "revoke", id]).failed(64);
+    assert_eq!(operate(&sandbox, &["api-key", "revoke", "0000", "--yes"]).failed(1), "API key not found");
+    let dry = operate(&sandbox, &["api-key", "revoke", id, "--dry-run"]).succeeded();
+    assert_eq!(dry, "would revoke the API key made online\n");
+    assert_eq!(status(&online).await, 400);
+    operate(&sandbox, &["api-key", "revoke", id, "--yes"]).succeeded();
+    assert_eq!((status(&online).await, status(&offline).await), (401, 400));
+    operate(&sandbox, &["api-key", "create", "--name", " "]).failed(64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_socket_is_for_its_owner_and_goes_with_the_server() {
     let sandbox = Sandbox::new();
     let mut server = Server::start(&sandbox).await;
@@ -412,6 +498,12 @@ fn each_command_shows_an_example() {
         "lock ls",
         "lock show",
         "lock release",
+        "user block",
+        "user unblock",
+        "token revoke",
+        "api-key create",
+        "api-key ls",
+        "api-key revoke",
         "notify send",
         "log show",
         "log set",

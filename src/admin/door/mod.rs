@@ -4,6 +4,7 @@
 //! Without a server the commands call the same routes on the database itself, so each rule is written once. What is known only
 //! while a server runs (connections, log levels) is refused then.
 
+mod access;
 mod conns;
 mod listener;
 mod locks;
@@ -65,6 +66,11 @@ pub fn routes(operator: Operator) -> Router {
     Router::new()
         .route("/v1/users", get(users::list))
         .route("/v1/user", get(users::show))
+        .route("/v1/users/block", post(access::block))
+        .route("/v1/users/unblock", post(access::unblock))
+        .route("/v1/tokens/revoke", post(access::revoke))
+        .route("/v1/api-keys", get(access::keys).post(access::create_key))
+        .route("/v1/api-keys/revoke", post(access::revoke_key))
         .route("/v1/connections", get(conns::list))
         .route("/v1/connections/kick", post(conns::kick))
         .route("/v1/queues", get(queue::list))

@@ -24,6 +24,7 @@ pub(super) struct Users {
 struct User {
     #[serde(flatten)]
     known: Known,
+    blocked: bool,
     /// `None` when no server runs.
     connections: Option<usize>,
 }
@@ -50,7 +51,7 @@ pub(super) async fn list(State(operator): State<Operator>, Params(page): Params<
         let is_running = operator.levels.is_some();
         let users = users.into_iter().map(|known| {
             let connections = is_running.then(|| connections.get(known.id.as_str()).copied().unwrap_or_default());
-            User { known, connections }
+            User { blocked: operator.features.auth.is_blocked(&known.id), known, connections }
         });
         Ok(Json(Users { users: users.collect(), next }))
     })
@@ -67,7 +68,8 @@ pub(super) async fn show(
         let connections = operator.levels.as_ref().map(|_| conns::of_user(&operator, user.as_str()).len());
         let conversations = operator.features.conversations.of_user(&user)?.len();
         let queue = operator.features.queue.size(&user)?;
-        Ok(Json(Details { user: User { known, connections }, conversations, queue }))
+        let blocked = operator.features.auth.is_blocked(&user);
+        Ok(Json(Details { user: User { known, blocked, connections }, conversations, queue }))
     })
     .await
 }
