@@ -38,7 +38,7 @@ use crate::{
         auth::{Algorithm, Keys},
         offline_queue::Background,
     },
-    http::{self, Origins, Stopper},
+    http::{self, Origins, Proxies, Stopper},
     protocol::engineio::CloseReason,
     server::{Limits, Server, ServerEvent},
     storage::{self, Store},
@@ -113,6 +113,7 @@ async fn serve(
         admin::routes(admin).merge(features.rest()),
         config.server.max_body_bytes,
         config.server.body_timeout(),
+        Proxies::from_setting(&config.server.trusted_proxies),
         features.namespaces().iter().map(|namespace| Arc::clone(namespace.name())),
     );
     let service =
@@ -152,6 +153,8 @@ fn register_reloads(reload: &mut Reload, logging: Logging, origins: &Origins, fe
     reload.on(&["server.client_origin"], move |config| {
         origins.set(Origins::from_setting(&config.server.client_origin, config.server.listen.ip().is_loopback()));
     });
+    let rate_limits = Arc::clone(&features.rate_limits);
+    reload.on(&["rate_limits."], move |config| rate_limits.replace(config.rate_limits.clone()));
     let locks = Arc::clone(&features.locks);
     reload.on(&["locks."], move |config| locks.set_config(config.locks.clone()));
     let auth = Arc::clone(&features.auth);

@@ -9,7 +9,7 @@ use tower::ServiceExt as _;
 
 use crate::{
     codes::ErrorCode,
-    http::Body,
+    http::{Body, Proxies},
     server::{Refusal, Server},
     transport::Transport,
 };
@@ -21,6 +21,7 @@ pub(super) struct Service {
     rest: Router,
     rest_timeout: Duration,
     namespaces: Arc<[Arc<str>]>,
+    proxies: Proxies,
 }
 
 impl Service {
@@ -29,21 +30,25 @@ impl Service {
         rest: Router,
         max_body_bytes: usize,
         rest_timeout: Duration,
+        proxies: Proxies,
         namespaces: impl IntoIterator<Item = Arc<str>>,
     ) -> Self {
         let rest = rest
             .fallback(|| async { Refusal::not_found("this path was") })
             .layer(DefaultBodyLimit::max(max_body_bytes));
-        Self { transport, rest, rest_timeout, namespaces: namespaces.into_iter().collect() }
+        Self { transport, rest, rest_timeout, proxies, namespaces: namespaces.into_iter().collect() }
     }
 
-    pub(super) async fn answer(self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    pub(super) async fn answer(self, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let peer = request.extensions().get::<SocketAddr>().copied();
+        let peer = peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
+        let client = self.proxies.client(peer, request.headers());
+        request.extensions_mut().insert(client);
         let path = request.uri().path();
         let engine_path = &self.transport.config().path;
         if path == engine_path || Some(path) == engine_path.strip_suffix('/') {
-            let peer = request.extensions().get::<SocketAddr>().copied();
-            let peer = peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
-            return Ok(self.transport.handle(request, peer).await.map(Body::new));
+            let client = SocketAddr::new(client.0, peer.port());
+            return Ok(self.transport.handle(request, client).await.map(Body::new));
         }
         if let Some(hint) = self.namespace_hint(&request) {
             return Ok(hint.into_response());

@@ -5,7 +5,7 @@
 
 use super::value::{
     Kind::{self, Limits, Listen, Switch},
-    is_choice_of_format, is_confirm, is_filter, is_metrics_access, is_origin, is_path, is_socketio_path,
+    is_choice_of_format, is_confirm, is_filter, is_metrics_access, is_origin, is_path, is_proxy, is_socketio_path,
     is_token_algorithm, is_transport, is_word,
 };
 
@@ -97,6 +97,8 @@ settings! {
         "Most connections at the same time; more wait until one has ended.";
     "server.shutdown_timeout_ms": number(0, 300_000),
         "Time to tell the clients, write what waits and close, after SIGTERM.";
+    "server.trusted_proxies": list("addresses or networks such as 10.0.0.0/8", is_proxy),
+        "Proxies in front of this server, by address or network. What they say about where a request comes from is believed.";
     "server.metrics": text("loopback, public or off", is_metrics_access),
         "Who may read /metrics: loopback: programs on this machine, not through a proxy; public: whoever reaches the server; or off.";
 
@@ -173,14 +175,33 @@ settings! {
     "missed_messages.max_page_bytes": number(4_096, 100_000_000),
         "Size at which an answer ends early.";
 
-    "rate_limits.max" ("RATE_LIMIT_MAX"): number(1, 1_000_000),
-        "Most events of one user within the window, over all sockets together.";
+    "rate_limits.max" ("RATE_LIMIT_MAX"): number(0, 1_000_000),
+        "Most events of one user within the window, over all sockets together; 0: no limit. Confirmations, typing and heartbeats have\n\
+         buckets of their own with ten times as much.";
     "rate_limits.window_ms" ("RATE_LIMIT_WINDOW"): number(100, 86_400_000),
         "The window.";
+    "rate_limits.rest_max": number(0, 1_000_000),
+        "Most REST requests of one user within their window; 0: no limit.";
+    "rate_limits.rest_window_ms": number(100, 86_400_000),
+        "The window of REST requests.";
+    "rate_limits.backend_max": number(0, 1_000_000),
+        "Most REST requests with one key of the app's backend within their window; 0: no limit.";
+    "rate_limits.backend_window_ms": number(100, 86_400_000),
+        "The window of the backend's requests.";
+    "rate_limits.address_max": number(0, 1_000_000),
+        "Most handshakes and refused sign-ins from one address (IPv6: one /64) within their window; 0: no limit. A handshake counts only\n\
+         until its user has signed in. Addresses of this machine are not counted.";
+    "rate_limits.address_window_ms": number(100, 86_400_000),
+        "The window of addresses.";
+    "rate_limits.sessions_per_address": number(0, 1_000_000),
+        "Most sessions from one address (IPv6: one /64) at a time; 0: no limit. Addresses of this machine are not counted.";
+    "rate_limits.sockets_per_user": number(0, 1_000_000),
+        "Most sockets of one user in one namespace at a time; 0: no limit.";
     "rate_limits.events": Limits,
-        "Limits of single events, such as { \"message:send\" = { max = 10, window_ms = 1000 } }; JSON in the environment.";
+        "Limits of single events, such as { \"message:send\" = { max = 10, window_ms = 1000 } }; max = 0: no limit. JSON in the environment.";
     "rate_limits.roles": Limits,
-        "Limits of users with a role, such as { bot = { max = 300, window_ms = 10000 } }; JSON in the environment.";
+        "Limits of users with a role in place of the general one, such as { bot = { max = 300, window_ms = 10000 } }; with several roles the\n\
+         largest. JSON in the environment.";
 
     "queue.expiry_s" ("MESSAGE_QUEUE_EXPIRY"): number(60, 31_536_000),
         "How long a message waits for a member who is away.";

@@ -9,6 +9,7 @@ use toml::{
 
 use crate::{
     features::{auth::Algorithm, rate_limits::Limit},
+    http::Proxies,
     setting, telemetry,
 };
 
@@ -60,7 +61,7 @@ impl Kind {
             Self::Listen => "an IP address with a port such as 0.0.0.0:4000, or a port".to_owned(),
             Self::Limits => {
                 format!(
-                    "a table of names, each with max from 1 to {MAX_EVENTS} and window_ms from 1 to {MAX_WINDOW_MS}, and JSON in a variable"
+                    "a table of names, each with max from 0 to {MAX_EVENTS} and window_ms from 1 to {MAX_WINDOW_MS}, and JSON in a variable"
                 )
             }
         }
@@ -122,9 +123,10 @@ fn items(texts: Vec<String>, accepts: fn(&str) -> bool) -> Option<Value> {
 /// The table if every entry is a limit.
 fn limits(table: Table) -> Option<Value> {
     let is_limit = |value: &Value| {
-        value.clone().try_into().is_ok_and(|Limit { max, window_ms }| {
-            (1..=MAX_EVENTS).contains(&max) && (1..=MAX_WINDOW_MS).contains(&window_ms)
-        })
+        value
+            .clone()
+            .try_into()
+            .is_ok_and(|Limit { max, window_ms }| max <= MAX_EVENTS && (1..=MAX_WINDOW_MS).contains(&window_ms))
     };
     table.iter().all(|(name, limit)| is_word(name) && is_limit(limit)).then_some(Value::Table(table))
 }
@@ -198,6 +200,10 @@ pub(super) fn is_confirm(text: &str) -> bool {
 
 pub(super) fn is_token_algorithm(text: &str) -> bool {
     Algorithm::ALL.iter().any(|algorithm| algorithm.name() == text)
+}
+
+pub(super) fn is_proxy(text: &str) -> bool {
+    Proxies::accepts(text)
 }
 
 pub(super) fn is_transport(text: &str) -> bool {

@@ -37,6 +37,7 @@ use self::{
     notifications::Notifications,
     offline_queue::{Background, OfflineQueue},
     presence::Presence,
+    rate_limits::RateLimits,
     reactions::Reactions,
     receipts::Receipts,
     session::{ChatGate, SessionLimits},
@@ -70,6 +71,7 @@ pub const SERVER_EVENTS: &[&[ServerEventDoc]] = &[
     notifications::SERVER_EVENTS,
     status::SERVER_EVENTS,
     typing::SERVER_EVENTS,
+    rate_limits::SERVER_EVENTS,
 ];
 
 /// The settings of all features.
@@ -111,6 +113,8 @@ pub struct Features {
     pub heartbeats: Arc<Heartbeats>,
     /// Edit locks.
     pub locks: Arc<Locks>,
+    /// Rate limits.
+    pub rate_limits: Arc<RateLimits>,
     /// Missed messages.
     pub recovery: Arc<Recovery>,
     /// The offline queue.
@@ -179,6 +183,7 @@ impl Features {
         let receipts = Receipts::new(Arc::clone(&messages), Arc::clone(&conversations));
         let receipts = Arc::new(receipts);
         let metrics = background.metrics.clone();
+        let rate_limits = Arc::new(RateLimits::new(config.rate_limits, metrics.clone()));
         let queue = OfflineQueue::new(
             store.clone(),
             (config.queue, config.delivery.confirm),
@@ -210,6 +215,7 @@ impl Features {
             metrics,
             limits,
             listeners: vec![
+                Arc::clone(&rate_limits) as _,
                 auth.live(),
                 Arc::new(queue.clone()),
                 Arc::clone(&locks) as _,
@@ -220,6 +226,7 @@ impl Features {
             ],
             heartbeats,
             auth,
+            rate_limits,
             locks,
             notifications,
             reactions,
@@ -233,11 +240,15 @@ impl Features {
         let gate = Arc::new(ChatGate::new(
             (Arc::clone(&self.auth), self.metrics.clone()),
             (Arc::clone(&self.conversations), self.queue.clone()),
+            Arc::clone(&self.rate_limits),
             self.limits,
             self.typing.config(),
             self.listeners.clone(),
         ));
+        self.rate_limits.set_events(self.notification_routes(self.chat_routes()).documented());
+        let rate_limits = Arc::clone(&self.rate_limits);
         builder
+            .admit(move |address| rate_limits.admit_session(address))
             .namespace(root, Arc::clone(&gate) as _, self.notification_routes(self.chat_routes()))
             .namespace(messages, Arc::clone(&gate) as _, self.chat_routes())
             .namespace(notifications, gate, self.notification_routes(auth::socket_routes(Routes::new(), &self.auth)))
@@ -245,7 +256,11 @@ impl Features {
 
     /// The REST routes of all features. They find the [`Auth`] in the request's extensions.
     pub fn rest(&self) -> axum::Router {
-        self.documented_rest().into_router().layer(axum::Extension(Arc::clone(&self.auth)))
+        let limits = Arc::clone(&self.rate_limits);
+        self.documented_rest()
+            .into_router()
+            .layer(axum::middleware::from_fn_with_state(limits, rate_limits::limit_requests))
+            .layer(axum::Extension(Arc::clone(&self.auth)))
     }
 
     /// The same with their documentation.
@@ -274,7 +289,8 @@ impl Features {
             self.locks.run(stop.clone()),
             self.presence.run(stop.clone()),
             self.statuses.run(stop.clone()),
-            self.typing.run(stop),
+            self.typing.run(stop.clone()),
+            self.rate_limits.run(stop),
         );
     }
 

@@ -12,6 +12,7 @@ use super::{
     auth::{Auth, Credentials, SignedIn, SocketListener},
     conversations::Conversations,
     offline_queue::OfflineQueue,
+    rate_limits::RateLimits,
     typing,
 };
 use crate::{
@@ -78,6 +79,7 @@ pub struct ChatGate {
     metrics: Metrics,
     conversations: Arc<Conversations>,
     queue: OfflineQueue,
+    rate_limits: Arc<RateLimits>,
     limits: SessionLimits,
     typing: TypingTimes,
     listeners: Vec<Arc<dyn SocketListener>>,
@@ -89,12 +91,13 @@ impl ChatGate {
     pub fn new(
         (auth, metrics): (Arc<Auth>, Metrics),
         (conversations, queue): (Arc<Conversations>, OfflineQueue),
+        rate_limits: Arc<RateLimits>,
         limits: SessionLimits,
         typing: &typing::Config,
         listeners: Vec<Arc<dyn SocketListener>>,
     ) -> Self {
         let typing = TypingTimes { heartbeat_ms: typing.heartbeat_ms, expire_ms: typing.expire_ms };
-        Self { auth, metrics, conversations, queue, limits, typing, listeners }
+        Self { auth, metrics, conversations, queue, rate_limits, limits, typing, listeners }
     }
 
     fn greet(&self, socket: &Arc<Socket>, signed_in: &SignedIn) {
@@ -116,15 +119,18 @@ impl ChatGate {
 impl Middleware for ChatGate {
     fn connect(&self, request: ConnectRequest) -> Connecting {
         let (auth, metrics) = (Arc::clone(&self.auth), self.metrics.clone());
+        let rate_limits = Arc::clone(&self.rate_limits);
         Box::pin(async move {
             let signed_in = auth.sign_in(&Credentials::of_connect(&request)).await;
             match signed_in {
                 Ok(signed_in) => {
+                    rate_limits.signed_in(request.handshake.address);
                     let user = Some(signed_in.user.as_str().into());
                     Ok(Admission { socket_id: request.socket_id, data: Arc::new(signed_in), user })
                 }
                 Err(refusal) => {
                     metrics.auth_refusal(refusal.code);
+                    let refusal = rate_limits.sign_in_refused(request.handshake.address, refusal);
                     Err(ConnectError::from_refusal(&refusal))
                 }
             }
@@ -134,11 +140,17 @@ impl Middleware for ChatGate {
     fn join(&self, socket: &Arc<Socket>) -> Result<(), ConnectError> {
         let refuse = |refusal| ConnectError::from_refusal(&refusal);
         let user = &SignedIn::of(socket).map_err(refuse)?.user;
-        if &**socket.namespace().name() == NOTIFICATIONS {
+        let namespace = socket.namespace().name();
+        self.rate_limits.enter(user, namespace).map_err(refuse)?;
+        if &**namespace == NOTIFICATIONS {
             self.conversations.join_user_room(socket, user);
             return Ok(());
         }
-        self.queue.join(socket, user).map_err(refuse)
+        let joined = self.queue.join(socket, user);
+        if joined.is_err() {
+            self.rate_limits.leave(user, namespace);
+        }
+        joined.map_err(refuse)
     }
 
     fn admit(&self, socket: &Arc<Socket>, name: &str, event: &Event<'_>) -> Result<(), Refusal> {

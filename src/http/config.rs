@@ -30,6 +30,9 @@ pub struct Config {
     pub max_connections: usize,
     /// Time to tell clients, flush and close after SIGTERM, in milliseconds.
     pub shutdown_timeout_ms: u64,
+    /// Proxies whose `X-Forwarded-For` is believed: addresses, or networks such as `10.0.0.0/8`.
+    #[serde(deserialize_with = "setting::list")]
+    pub trusted_proxies: Vec<String>,
     /// Who may read `/metrics`.
     pub metrics: MetricsAccess,
 }
@@ -58,6 +61,7 @@ impl Default for Config {
             max_header_bytes: 16_384,
             max_connections: 20_000,
             shutdown_timeout_ms: 10_000,
+            trusted_proxies: Vec::new(),
             metrics: MetricsAccess::Loopback,
         }
     }

@@ -5,11 +5,19 @@ use std::{
     time::Duration,
 };
 
-use hyper::{Method, header, http::HeaderValue};
+use hyper::{
+    Method,
+    header::{self, HeaderName},
+    http::HeaderValue,
+};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 /// How long a browser may remember a preflight's answer.
 const MAX_AGE: Duration = Duration::from_mins(10);
+
+/// Headers of answers that pages may read, beside those that they always may.
+const EXPOSED: [&str; 6] =
+    ["retry-after", "ratelimit", "ratelimit-policy", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"];
 
 /// The origins that may call. Compared as a whole: a prefix, a suffix or another port is another origin.
 #[derive(Clone, Debug)]
@@ -79,6 +87,7 @@ pub fn cors(origins: Origins) -> CorsLayer {
         .allow_credentials(true)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(EXPOSED.map(HeaderName::from_static))
         .vary([header::ORIGIN, header::ACCESS_CONTROL_REQUEST_HEADERS])
         .max_age(MAX_AGE)
 }

@@ -2,10 +2,12 @@
 
 mod config;
 mod cors;
+mod forwarded;
 mod listener;
 
 pub use self::{
     config::{Config, MetricsAccess},
     cors::{Origins, cookie_counts, cors},
+    forwarded::{ClientAddress, Proxies},
     listener::{Body, Stopper, Stream, serve, serve_connection},
 };

@@ -18,6 +18,7 @@ mod socket;
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -43,7 +44,7 @@ pub use self::{
 use crate::{
     protocol::socketio,
     telemetry::Metrics,
-    transport::{Application, Config, Handshake, Session},
+    transport::{Application, Config, Handshake, Permit, Rejection, Session},
 };
 
 /// What one client may use.
@@ -88,12 +89,16 @@ struct Shared {
     /// Events under names that nobody serves.
     unknown_events: Counter,
     panics: AtomicU64,
+    admit: Option<Admit>,
 }
+
+/// Decides whether a session from an address may be opened.
+type Admit = Box<dyn Fn(IpAddr) -> Result<Option<Permit>, Rejection> + Send + Sync>;
 
 impl Server {
     /// A server without namespaces.
     pub fn builder(limits: Limits) -> Builder {
-        Builder { routes: HashMap::new(), limits, metrics: Metrics::default() }
+        Builder { routes: HashMap::new(), limits, metrics: Metrics::default(), admit: None }
     }
 
     /// How many handlers have panicked since the start. Each is a bug; the test suite expects 0.
@@ -106,6 +111,10 @@ impl Server {
 impl Application for Server {
     type Connection = Client;
 
+    fn admit(&self, address: IpAddr) -> Result<Option<Permit>, Rejection> {
+        self.shared.admit.as_ref().map_or(Ok(None), |admit| admit(address))
+    }
+
     fn open(&self, session: Arc<Session>, handshake: Handshake) -> Client {
         Client::new(Arc::clone(&self.shared), session, handshake)
     }
@@ -117,12 +126,18 @@ pub struct Builder {
     routes: HashMap<Arc<str>, Arc<Route>>,
     limits: Limits,
     metrics: Metrics,
+    admit: Option<Admit>,
 }
 
 impl Builder {
     /// Counts into these metrics. To be said before namespaces are added.
     pub fn metrics(self, metrics: &Metrics) -> Self {
         Self { metrics: metrics.clone(), ..self }
+    }
+
+    /// Has `admit` asked before a session is opened: see [`Application::admit`].
+    pub fn admit(self, admit: impl Fn(IpAddr) -> Result<Option<Permit>, Rejection> + Send + Sync + 'static) -> Self {
+        Self { admit: Some(Box::new(admit)), ..self }
     }
 
     /// Adds a namespace with what serves it.
@@ -135,9 +150,9 @@ impl Builder {
     /// The server.
     #[must_use]
     pub fn build(self) -> Server {
-        let Self { routes, limits, metrics } = self;
+        let Self { routes, limits, metrics, admit } = self;
         let unknown_events = metrics.event(None);
-        let shared = Shared { routes, limits, metrics, unknown_events, panics: AtomicU64::new(0) };
+        let shared = Shared { routes, limits, metrics, unknown_events, panics: AtomicU64::new(0), admit };
         Server { shared: Arc::new(shared) }
     }
 }

@@ -14,11 +14,14 @@ mod task;
 mod websocket;
 
 use std::{
+    any::Any,
+    net::IpAddr,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     task::Context,
+    time::Duration,
 };
 
 use dashmap::DashMap;
@@ -46,8 +49,32 @@ pub trait Application: Send + Sync + 'static {
     /// The state of one session; its task owns it.
     type Connection: Connection;
 
+    /// Whether a session may be opened from this address; asked at the handshake, before anything is kept for it. What it gives is kept
+    /// for as long as the session lives.
+    ///
+    /// # Errors
+    ///
+    /// The handshake is answered with 429 and this.
+    fn admit(&self, _address: IpAddr) -> Result<Option<Permit>, Rejection> {
+        Ok(None)
+    }
+
     /// A client has opened a session. Its open packet is queued already.
     fn open(&self, session: Arc<Session>, handshake: Handshake) -> Self::Connection;
+}
+
+/// What the layer above keeps with a session; dropped at its end.
+pub type Permit = Arc<dyn Any + Send + Sync>;
+
+/// Why a session may not be opened for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// A sentence.
+    pub message: &'static str,
+    /// The limit that was reached.
+    pub limit: u32,
+    /// When to come again.
+    pub retry_after: Duration,
 }
 
 /// The layer above, as the task of one session sees it. Everything is called from that task and must not block.
@@ -195,6 +222,7 @@ impl<A: Application> Transport<A> {
         transport: TransportKind,
         io: Option<Box<dyn Io>>,
         base64_only: bool,
+        permit: Option<Permit>,
     ) -> Arc<Session> {
         let Shared { config, application, registry, tracker, closing, volatile_dropped } = &*self.shared;
         let limits = OutboxLimits { packets: config.outbox_packets, bytes: config.outbox_bytes };
@@ -216,7 +244,14 @@ impl<A: Application> Transport<A> {
             session.close(*reason);
         }
         let registry = Arc::clone(registry);
-        tracker.spawn(SessionTask::new(Arc::clone(&session), registry, engine, connection, io, base64_only));
+        let task = SessionTask::new(Arc::clone(&session), registry, engine, connection, io, base64_only);
+        match permit {
+            None => tracker.spawn(task),
+            Some(permit) => tracker.spawn(async move {
+                task.await;
+                drop(permit);
+            }),
+        };
         session
     }
 }

@@ -15,7 +15,7 @@ use tokio::{sync::oneshot, time::timeout};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
-    Application, Body, Handshake, Session, Transport,
+    Application, Body, Handshake, Permit, Rejection, Session, Transport,
     io::take_stream,
     session::{Answer, Command},
 };
@@ -35,6 +35,9 @@ enum Refusal {
     /// The server takes no new sessions; known to no client, which all try again on any failure.
     Stopping = 6,
 }
+
+/// The number of [`reject`], after those of [`Refusal`].
+const REJECTED: u8 = 7;
 
 impl Refusal {
     fn message(self) -> &'static str {
@@ -120,11 +123,15 @@ impl<A: Application> Transport<A> {
         if self.shared.closing.get().is_some() {
             return Err(Refusal::Stopping);
         }
+        let permit = match self.application().admit(peer.ip()) {
+            Ok(permit) => permit,
+            Err(rejection) => return Ok(reject(rejection)),
+        };
         let handshake = handshake(request, version, peer);
         match kind {
-            TransportKind::WebSocket => self.open_websocket(request, handshake, query.base64),
+            TransportKind::WebSocket => self.open_websocket(request, handshake, query.base64, permit),
             TransportKind::Polling => {
-                let session = self.open(handshake, kind, None, query.base64);
+                let session = self.open(handshake, kind, None, query.base64, permit);
                 Ok(self.poll_get(&session).await)
             }
         }
@@ -191,13 +198,14 @@ impl<A: Application> Transport<A> {
         request: &mut Request<Incoming>,
         handshake: Handshake,
         base64_only: bool,
+        permit: Option<Permit>,
     ) -> Result<Response<Body>, Refusal> {
         let response = switch_protocols(request.headers())?;
         let upgrade = hyper::upgrade::on(request);
         let transport = self.clone();
         self.shared.tracker.spawn(async move {
             if let Ok(upgraded) = upgrade.await {
-                transport.open(handshake, TransportKind::WebSocket, Some(take_stream(upgraded)), base64_only);
+                transport.open(handshake, TransportKind::WebSocket, Some(take_stream(upgraded)), base64_only, permit);
             }
         });
         Ok(response)
@@ -280,6 +288,20 @@ fn switch_protocols(headers: &HeaderMap) -> Result<Response<Body>, Refusal> {
 fn refuse(refusal: Refusal) -> Response<Body> {
     let body = format!(r#"{{"code":{},"message":"{}"}}"#, refusal as u8, refusal.message());
     respond(refusal.status(), "application/json", body.into())
+}
+
+/// A handshake that the layer above does not admit for now. Clients try again on any failure; programs may read when.
+fn reject(rejection: Rejection) -> Response<Body> {
+    let Rejection { message, limit, retry_after } = rejection;
+    let millis = retry_after.as_micros().div_ceil(1000);
+    let body = format!(
+        r#"{{"code":{REJECTED},"message":"{message}","error":"rate_limited","limit":{limit},"retryAfterMs":{millis}}}"#
+    );
+    let mut response = respond(StatusCode::TOO_MANY_REQUESTS, "application/json", body.into());
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().saturating_add(1)));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// A refused upgrade is a plain answer before the 101.

@@ -19,6 +19,10 @@ use super::{command::Sandbox, token, within};
 /// The data directory of every server, below its sandbox.
 pub const DATA: &str = "data";
 
+/// Most tests ask for more than a user may.
+const NO_LIMITS: &[(&str, &str)] =
+    &[("RATE_LIMIT_MAX", "0"), ("HOBNOB_RATE_LIMITS__REST_MAX", "0"), ("HOBNOB_RATE_LIMITS__SOCKETS_PER_USER", "0")];
+
 /// A running server. Dropping it kills it.
 pub struct Server {
     child: Child,
@@ -42,7 +46,7 @@ impl Starting {
     /// Starts a server in `sandbox`, on a free port.
     pub fn spawn(sandbox: &Sandbox, variables: &[(&str, &str)]) -> Self {
         let mut command = sandbox.command(&["serve", "--listen", "127.0.0.1:0", "--data-dir", DATA]);
-        command.env("JWT_SECRET", token::SECRET).envs(variables.iter().copied());
+        command.env("JWT_SECRET", token::SECRET).envs(NO_LIMITS.iter().copied()).envs(variables.iter().copied());
         let mut command = Command::from(command);
         command.stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("the binary runs");

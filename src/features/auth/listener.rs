@@ -1,4 +1,4 @@
-//! What other features do when sockets of users come and go.
+//! What other features do when sockets of users come and go, and when somebody makes a REST request.
 
 use std::sync::Arc;
 
@@ -19,6 +19,27 @@ pub trait SocketListener: Send + Sync {
     ///
     /// The event is refused with this.
     fn admit(&self, _socket: &Arc<Socket>, _user: &SignedIn, _name: &str, _event: &Event<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+/// A feature that has a say about REST requests. The extensions of a request carry it as `Arc<dyn RequestListener>`.
+pub trait RequestListener: Send + Sync {
+    /// A signed-in user makes the request.
+    ///
+    /// # Errors
+    ///
+    /// The request is refused with this.
+    fn user(&self, _user: &SignedIn) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// The app's backend makes the request, with this key.
+    ///
+    /// # Errors
+    ///
+    /// The request is refused with this.
+    fn backend(&self, _key_id: &str) -> Result<(), Refusal> {
         Ok(())
     }
 }

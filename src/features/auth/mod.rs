@@ -40,7 +40,7 @@ pub use self::{
     events::{AuthExpired, AuthExpiring, EndReason, RefreshToken, Refreshed, SERVER_EVENTS},
     idempotency::{IDEMPOTENCY_KEY, Idempotency, Idempotent, REPLAYED},
     keys::{Keys, KeysError},
-    listener::SocketListener,
+    listener::{RequestListener, SocketListener},
     live::LiveSockets,
     rest::{Backend, Caller},
     signed_in::SignedIn,

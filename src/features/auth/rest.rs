@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use hyper::http::request::Parts;
 
-use super::{Auth, Credentials, SignedIn};
+use super::{Auth, Credentials, RequestListener, SignedIn};
 use crate::{codes::ErrorCode, server::Refusal};
 
 /// The user who makes a REST request. A handler that takes one is for signed-in users only.
@@ -38,7 +38,11 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let auth = Auth::of(parts)?;
         let credentials = Credentials::of_http(&parts.headers, parts.uri.query());
-        auth.sign_in(&credentials).await.map(Self)
+        let signed_in = auth.sign_in(&credentials).await?;
+        if let Some(listener) = parts.extensions.get::<Arc<dyn RequestListener>>() {
+            listener.user(&signed_in)?;
+        }
+        Ok(Self(signed_in))
     }
 }
 
@@ -49,6 +53,9 @@ impl<S: Sync> FromRequestParts<S> for Backend {
         let auth = Auth::of(parts)?;
         let text = parts.headers.get(API_KEY).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (key_id, name) = auth.api_keys().verify(text)?;
+        if let Some(listener) = parts.extensions.get::<Arc<dyn RequestListener>>() {
+            listener.backend(&key_id)?;
+        }
         Ok(Self { key_id, name })
     }
 }

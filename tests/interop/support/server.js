@@ -16,6 +16,9 @@ import { within } from './deadline.js';
 const BINARY = process.env.HOBNOB_BIN ?? fileURLToPath(new URL('../../../target/debug/hobnob', import.meta.url));
 const ECHO = join(dirname(BINARY), 'examples', 'echo');
 
+// Most tests ask for more than a user may.
+const NO_LIMITS = { RATE_LIMIT_MAX: '0', HOBNOB_RATE_LIMITS__REST_MAX: '0', HOBNOB_RATE_LIMITS__SOCKETS_PER_USER: '0' };
+
 const children = new Set();
 process.on('exit', () => {
     for (const child of children) child.kill('SIGKILL');
@@ -38,15 +41,18 @@ class Child {
     }
 }
 
-/** A chat server. `secret: null` lets it make its own. */
+/** A chat server. `secret: null` lets it make its own; with `limited` it has the rate limits of the defaults. */
 export class Hobnob {
-    static async start({ secret = randomBytes(33).toString('base64'), dir, listen = '127.0.0.1:0', env: settings = {} } = {}) {
+    static async start(options = {}) {
+        const { secret = randomBytes(33).toString('base64'), dir, listen = '127.0.0.1:0' } = options;
+        const { env: settings = {}, limited = false } = options;
         const hobnob = new Hobnob();
+        hobnob.limited = limited;
         hobnob.secret = secret;
         hobnob.ownsDir = dir === undefined;
         hobnob.dir = dir ?? (await mkdtemp(join(tmpdir(), 'hobnob-interop-')));
         hobnob.settings = settings;
-        const env = { PATH: process.env.PATH, ...settings };
+        const env = { PATH: process.env.PATH, ...(limited ? {} : NO_LIMITS), ...settings };
         if (secret !== null) env.JWT_SECRET = secret;
         // The data directory is the working directory, too: no config.toml or .env of the developer's is read.
         const args = ['serve', '--listen', listen, '--data-dir', hobnob.dir];
@@ -107,8 +113,8 @@ export class Hobnob {
     }
 
     async #again() {
-        const { secret, dir, settings: env } = this;
-        const next = await Hobnob.start({ secret, dir, env, listen: new URL(this.url).host });
+        const { secret, dir, settings: env, limited } = this;
+        const next = await Hobnob.start({ secret, dir, env, limited, listen: new URL(this.url).host });
         next.ownsDir = this.ownsDir;
         return next;
     }
