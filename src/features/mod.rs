@@ -208,7 +208,7 @@ impl Features {
             Arc::clone(&receipts),
             background,
         );
-        let locks = Locks::new(store.clone(), Arc::clone(&conversations), Arc::clone(&messages), config.locks)?;
+        let locks = Locks::new(store.clone(), Arc::clone(&conversations), config.locks)?;
         let locks = Arc::new(locks);
         let typing = Arc::new(Typing::new(Arc::clone(&conversations), config.typing));
         messages.set_listeners(vec![Arc::clone(&locks) as _, Arc::clone(&typing) as _]);

@@ -12,6 +12,7 @@ use super::{
     auth::{Keys, SignedIn},
     messages::{Draft, Sent},
     offline_queue::Background,
+    rate_limits,
 };
 use crate::{
     clock::Timestamp,
@@ -27,9 +28,10 @@ use crate::{
 /// The secret of all tests.
 pub(super) const SECRET: &[u8] = b"a secret that is long enough for a test";
 
-/// Features without sockets.
+/// Features without sockets. Most tests ask for more than a user may, so there is no limit of events.
 pub(super) fn features() -> Features {
-    features_with(Config::default())
+    let rate_limits = rate_limits::Config { max: 0, ..rate_limits::Config::default() };
+    features_with(Config { rate_limits, ..Config::default() })
 }
 
 /// The same with other settings.

@@ -1,6 +1,8 @@
 // Rate limits, as official clients and plain HTTP meet them.
 
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { GENERATIONS, Peer, closeAll } from './support/peer.js';
@@ -150,4 +152,19 @@ test('an address from which only bad tokens come is kept out for a while, and no
     assert.equal((await handshake('203.0.113.9')).status, 429);
     assert.equal((await from('203.0.113.9', server.token('neighbour'))).status, 200, 'a good token is good');
     assert.equal((await from('203.0.113.10', 'bad')).status, 401);
+});
+
+test('limits change while the server runs', async () => {
+    const own = await Hobnob.start({ limited: true });
+    const peer = await Peer.connect(own.url, { token: own.token('ann') });
+    const send = () => peer.call('message:send', { to: 'bob', content: 'x' });
+    assert.equal((await send()).ok, true);
+    await writeFile(join(own.dir, 'config.toml'), '[rate_limits]\nmax = 2\nwindow_ms = 60000\n');
+    own.child.process.kill('SIGHUP');
+    await own.logs(/"settings reloaded"/);
+    assert.equal((await send()).ok, true, 'the second of two');
+    const refused = await send();
+    assert.deepEqual([refused.code, refused.limit, refused.windowMs], ['rate_limited', 2, 60_000]);
+    peer.close();
+    await own.remove();
 });

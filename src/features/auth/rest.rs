@@ -53,6 +53,9 @@ impl<S: Sync> FromRequestParts<S> for Backend {
         let auth = Auth::of(parts)?;
         let text = parts.headers.get(API_KEY).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (key_id, name) = auth.api_keys().verify(text)?;
+        if let Some(listener) = parts.extensions.get::<Arc<dyn RequestListener>>() {
+            listener.backend(&key_id)?;
+        }
         Ok(Self { key_id, name })
     }
 }

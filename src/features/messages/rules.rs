@@ -164,13 +164,14 @@ impl Messages {
                 return Err(Refusal::new(ErrorCode::Conflict, message).with("rev", found.value.rev));
             }
             check_content(content, found.value.media.is_some(), &self.config)?;
-            self.listeners().try_for_each(|listener| listener.may_edit(user, id, fence))?;
+            let mut batch = Batch::new();
+            self.listeners().try_for_each(|listener| listener.may_edit(user, id, fence, &mut batch))?;
             let now = Timestamp::now();
             let mut record = found.value.clone();
             record.content = content.to_owned();
             record.rev = record.rev.saturating_add(1);
             record.edited_at = Some(now);
-            match self.store_edit(user, id, &found, record, now)?.await {
+            match self.store_edit(batch, user, id, &found, record, now)?.await {
                 Err(CommitError::Conflict) => {}
                 result => return result.map_err(Refusal::from),
             }
@@ -315,6 +316,7 @@ impl Messages {
 
     fn store_edit(
         &self,
+        mut batch: Batch,
         user: &UserId,
         id: MessageId,
         found: &Versioned<MessageRecord>,
@@ -322,7 +324,6 @@ impl Messages {
         now: Timestamp,
     ) -> Result<impl Future<Output = Result<MessageView, CommitError>> + Send + 'static + use<>, Refusal> {
         let conversation = record.conversation;
-        let mut batch = Batch::new();
         batch.require_unchanged(&MESSAGES, &id, found);
         batch.put(&MESSAGES, &id, &record);
         let appended = batch.append(&LOG, &conversation, &ChangeRecord { change: Change::Edited(id), at: now });

@@ -223,7 +223,7 @@ mod tests {
         assert_eq!((refused.retry_after, refused.reset), (Duration::from_millis(600), Duration::from_millis(2600)));
         let passed = buckets.take(1, LIMIT, start + Duration::from_secs(1));
         assert_eq!((passed.allowed, passed.remaining, passed.retry_after), (true, 0, Duration::from_secs(1)));
-        assert_eq!(allowed(&buckets, 1, 9, start + Duration::from_secs(60)), 3, "never more than a full one");
+        assert_eq!(allowed(&buckets, 1, 9, start + Duration::from_mins(1)), 3, "never more than a full one");
         assert_eq!(allowed(&buckets, 2, 9, start), 3, "another key has its own");
     }
 

@@ -19,6 +19,7 @@ pub(super) const LIGHT: &[&str] = &[
     "conversation:view",
     "join-conversation",
     "notification:read",
+    "auth:refresh",
 ];
 
 /// How many times the general limit such a bucket holds.

@@ -60,10 +60,11 @@ impl SocketListener for RateLimits {
     }
 
     fn admit(&self, socket: &Arc<Socket>, user: &SignedIn, name: &str, event: &Event<'_>) -> Result<(), Refusal> {
-        let Err(Exceeded(verdict)) = self.event(&user.user, &user.roles(), name) else { return Ok(()) };
+        let roles = user.roles();
+        let Err(Exceeded(verdict)) = self.event(&user.user, &roles, name) else { return Ok(()) };
         let now = clock::now();
         // A small limit of one event must not make a flood of what the user may send otherwise.
-        let general = self.general(&user.roles()).filter(|general| general.exceeds(&verdict.limit));
+        let general = self.general(&roles).filter(|general| general.exceeds(&verdict.limit));
         let mut offence = self.offences.entry(socket.id().clone()).or_insert_with(|| Offence::new(now));
         let Reaction { tell, close } = offence.refuse(general.unwrap_or(verdict.limit), now);
         drop(offence);

@@ -15,7 +15,7 @@ use crate::{
     codes::ErrorCode,
     features::{
         self, Features,
-        testing::{features, features_with, id},
+        testing::{features_with, id},
     },
     server::Refusal,
     telemetry::Metrics,
@@ -121,7 +121,7 @@ async fn an_event_that_nobody_serves_counts_too() {
 
 #[tokio::test(start_paused = true)]
 async fn what_clients_send_as_a_matter_of_course_has_buckets_of_its_own() {
-    let features = features();
+    let features = with(Config::default());
     let limits = &features.rate_limits;
     let _device = features.device("ann");
     for name in ["message:read", "message:delivered", "conversation:view", "join-conversation"] {

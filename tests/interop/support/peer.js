@@ -32,7 +32,7 @@ const EVENTS = [
     'user:typing', 'typing', 'typing-stopped', 'user-status', 'user-online', 'user-offline', 'metrics',
     'notification:new', 'notification:read', 'notification:read-confirmed', 'notification:all-read',
     'notifications:all-read-confirmed', 'notification:archived', 'notification:deleted', 'notification:deleted-confirmed',
-    'notifications:cleared', 'notifications:count',
+    'notifications:cleared', 'notifications:count', 'rate-limit-exceeded', 'auth:expiring', 'auth:expired',
     'auth', 'message-back', 'emit-with-ack', 'said', 'disconnect',
 ];
 const CHANGES = ['message:new', 'message:updated', 'message:deleted'];

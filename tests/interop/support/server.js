@@ -73,6 +73,14 @@ export class Hobnob {
         });
     }
 
+    /** Waits until the log has a line like this. */
+    logs(pattern) {
+        const found = async () => {
+            while (!this.log.some((line) => pattern.test(line))) await new Promise(setImmediate);
+        };
+        return within(found(), () => `a line like ${pattern}; the log is\n${this.log.join('\n')}`);
+    }
+
     /** Signs a token the way an app's backend does. */
     token(user, claims = {}) {
         const encode = (object) => Buffer.from(JSON.stringify(object)).toString('base64url');
