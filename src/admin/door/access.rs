@@ -11,9 +11,9 @@ use crate::{
     server::{Payload, Refusal},
 };
 
-/// A user who was locked out, or let in again.
+/// Whether a user may come in now.
 #[derive(Debug, Serialize)]
-pub(super) struct Blocked {
+pub(super) struct Standing {
     user: UserId,
     blocked: bool,
     /// False when nobody with this id was ever here: it may be misspelt.
@@ -72,22 +72,22 @@ pub(super) struct OfKey {
 pub(super) async fn block(
     State(operator): State<Operator>,
     Payload(OfUser { user, .. }): Payload<OfUser>,
-) -> Result<Json<Blocked>, Refusal> {
+) -> Result<Json<Standing>, Refusal> {
     let known = operator.features.users.find(&user)?.is_some();
     operator.features.auth.block(&user).await?;
     tracing::info!(%user, "blocked by the operator");
-    Ok(Json(Blocked { user, blocked: true, known }))
+    Ok(Json(Standing { user, blocked: true, known }))
 }
 
 /// `POST /v1/users/unblock`.
 pub(super) async fn unblock(
     State(operator): State<Operator>,
     Payload(OfUser { user, .. }): Payload<OfUser>,
-) -> Result<Json<Blocked>, Refusal> {
+) -> Result<Json<Standing>, Refusal> {
     let known = operator.features.users.find(&user)?.is_some();
     operator.features.auth.unblock(&user).await?;
     tracing::info!(%user, "unblocked by the operator");
-    Ok(Json(Blocked { user, blocked: false, known }))
+    Ok(Json(Standing { user, blocked: false, known }))
 }
 
 /// `POST /v1/tokens/revoke`.
