@@ -7,6 +7,7 @@ use std::{fmt, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::json;
 pub use tokio::time::Instant;
 
 /// The monotonic time, for deadlines and intervals.
@@ -96,8 +97,10 @@ impl JsonSchema for Timestamp {
         "Timestamp".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "format": "date-time"})
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        // Written as ISO-8601; read as that or as epoch milliseconds.
+        let kind = if generator.contract().is_deserialize() { json!(["string", "integer"]) } else { json!("string") };
+        json_schema!({"type": kind, "format": "date-time"})
     }
 }
 

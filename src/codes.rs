@@ -3,6 +3,7 @@
 //! An edge (ack, `request-failed`, `CONNECT_ERROR`, REST body) carries [`ErrorCode::name`]; clients may match on it, the
 //! sentence beside it is for people.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 macro_rules! error_codes {
@@ -103,6 +104,20 @@ error_codes! {
 impl std::fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl JsonSchema for ErrorCode {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ErrorCode".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let codes = Self::ALL.iter();
+        let codes: Vec<_> = codes
+            .map(|code| json_schema!({"type": "string", "const": code.name(), "description": code.meaning().trim()}))
+            .collect();
+        json_schema!({"description": "Why a request was refused. There may be more in later versions.", "oneOf": codes})
     }
 }
 

@@ -11,6 +11,7 @@
 //! transport          polling and WebSocket: one task per session drives protocol::engineio
 //! server             Socket.IO core: namespaces, sockets, rooms, acks, broadcast; ignorant of chat
 //! features           one room per feature: conversations, messages, missed_messages, ...
+//! reference          the documents of events and routes, printed from what is declared
 //! admin              health and version
 //! config app cli     settings; what starts in which order; the commands
 //! ```
@@ -26,6 +27,7 @@ pub mod features;
 pub mod http;
 pub mod ids;
 pub mod protocol;
+pub mod reference;
 pub mod server;
 pub mod setting;
 pub mod storage;

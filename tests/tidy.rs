@@ -18,7 +18,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hobnob::codes::{ErrorCode, Retry};
+use hobnob::{
+    codes::{ErrorCode, Retry},
+    reference::Reference,
+};
 use source::{Source, Use};
 
 /// The modules of the crate, top to bottom. A row may import the rows above it.
@@ -29,6 +32,7 @@ const LAYERS: &[Row] = &[
     Row::Free(&["transport"]),
     Row::Free(&["server"]),
     Row::Free(&["features"]),
+    Row::Free(&["reference"]),
     Row::Free(&["admin"]),
     Row::Free(&["config"]),
     Row::Free(&["app"]),
@@ -287,13 +291,27 @@ fn every_error_code_is_documented_as_it_is_in_the_code() {
     assert_eq!(committed.matches("\n## ").count(), ErrorCode::ALL.len());
 }
 
+fn reference() -> Reference {
+    hobnob::app::reference::reference().expect("an empty store in memory")
+}
+
+#[test]
+fn the_text_on_events_is_what_the_binary_prints() {
+    let committed = fs::read_to_string(root().join("docs/events.md")).expect("UTF-8");
+    let is_current = committed == reference().events();
+    assert!(is_current, "run: cargo run -- schema events > docs/events.md");
+}
+
+/// By the declarations in the text: an event that no list names would be in no document.
 #[test]
 fn every_event_is_documented() {
-    let committed = fs::read_to_string(root().join("docs/events.md")).expect("UTF-8");
-    for file in library_files() {
+    let reference = reference();
+    for file in library_files().into_iter().filter(|file| !file.is_test()) {
         let names = file.text.lines().filter_map(|line| line.trim().strip_prefix("const NAME: &'static str = \""));
         for name in names.filter_map(|rest| rest.strip_suffix("\";")) {
-            assert!(committed.contains(&format!("`{name}`")), "docs/events.md lacks {name}");
+            assert!(reference.events().contains(&format!("`{name}`")), "docs/events.md lacks {name}");
+            assert!(reference.types().contains(&format!("    '{name}': ")), "/types.d.ts lacks {name}");
+            assert!(reference.asyncapi().contains(&format!("\"name\": \"{name}\"")), "/asyncapi.json lacks {name}");
         }
     }
 }

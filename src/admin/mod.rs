@@ -7,18 +7,18 @@ pub mod door;
 use std::net::SocketAddr;
 
 use axum::{
-    Extension, Json, Router,
+    Extension, Json,
     extract::State,
     http::HeaderMap,
     response::{IntoResponse as _, Response},
-    routing::get,
 };
 use hyper::{StatusCode, header};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     http::MetricsAccess,
-    server::Refusal,
+    server::{Access, Endpoint, Refusal, Rest},
     telemetry::{Metrics, Obstacles},
 };
 
@@ -39,29 +39,50 @@ pub struct Admin {
     pub metrics_access: MetricsAccess,
 }
 
+/// Whether the server can keep its promises.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Ready {
+    /// Whether it can.
+    ready: bool,
+    /// What stands in the way, if something does; the status is 503 then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    obstacles: Vec<String>,
+}
+
+/// Which program this is.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Version {
+    /// `hobnob`.
+    name: &'static str,
+    /// Its version.
+    version: &'static str,
+}
+
 /// The routes of this module.
-pub fn routes(admin: Admin) -> Router {
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/version", get(version))
-        .route("/metrics", get(metrics))
-        .with_state(admin)
+pub fn routes(admin: &Admin) -> Rest {
+    let anyone = |path, summary| Endpoint::get(path, summary).access(Access::Anyone);
+    Rest::new()
+        .on(anyone("/healthz", "`ok` as text: the process lives."), admin, || async { "ok\n" })
+        .on(anyone("/readyz", "Whether the server can keep its promises; 503 if not.").answer::<Ready>(), admin, ready)
+        .on(anyone("/version", "Which version runs.").answer::<Version>(), admin, version)
+        .on(
+            anyone("/metrics", "What was counted, as OpenMetrics text; for whom, `server.metrics` says."),
+            admin,
+            metrics,
+        )
 }
 
 /// `GET /readyz`: 200 `{ready: true}`, or 503 with what stands in the way.
-async fn ready(State(admin): State<Admin>) -> (StatusCode, Json<Value>) {
+async fn ready(State(admin): State<Admin>) -> (StatusCode, Json<Ready>) {
     let obstacles = admin.obstacles.list();
-    if obstacles.is_empty() {
-        (StatusCode::OK, Json(json!({"ready": true})))
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"ready": false, "obstacles": obstacles})))
-    }
+    let ready = obstacles.is_empty();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Ready { ready, obstacles }))
 }
 
 /// `GET /version`: `{name, version}`.
-async fn version() -> Json<Value> {
-    Json(json!({"name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")}))
+async fn version() -> Json<Version> {
+    Json(Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") })
 }
 
 /// `GET /metrics`, for those who may read them; for others there is no such path.

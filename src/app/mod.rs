@@ -6,6 +6,7 @@
 pub mod door;
 pub mod exit;
 mod metrics;
+pub mod reference;
 pub mod reload;
 pub mod secret;
 mod service;
@@ -14,9 +15,7 @@ use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use rand::RngExt as _;
-use schemars::JsonSchema;
 use sd_notify::NotifyState;
-use serde::Serialize;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -31,17 +30,18 @@ use self::{
     service::Service,
 };
 use crate::{
-    admin::{self, Admin},
+    admin::Admin,
     cluster::{Adapter, Single},
     config::{Config, ConfigError},
     features::{
         Features,
         auth::{Algorithm, Keys},
         offline_queue::Background,
+        session::ServerRestarting,
     },
     http::{self, Origins, Proxies, Stopper},
     protocol::engineio::CloseReason,
-    server::{Limits, Server, ServerEvent},
+    server::{Limits, Server},
     storage::{self, Store},
     telemetry::{Logging, Metrics, Obstacles},
     transport::Transport,
@@ -73,17 +73,6 @@ pub fn run(
     runtime.block_on(serve(config, store, keys, origin, logging, reload))
 }
 
-/// The server is going down; clients come back by themselves.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Restarting {
-    retry_after_ms: u64,
-}
-
-impl ServerEvent for Restarting {
-    const NAME: &'static str = "server:restarting";
-}
-
 async fn serve(
     config: Config,
     store: Store,
@@ -112,7 +101,7 @@ async fn serve(
     let admin = Admin { obstacles: obstacles.clone(), metrics, metrics_access: config.server.metrics };
     let service = Service::new(
         transport.clone(),
-        admin::routes(admin).merge(features.rest()),
+        reference::rest(&features, &admin),
         config.server.max_body_bytes,
         config.server.body_timeout(),
         Proxies::from_setting(&config.server.trusted_proxies),
@@ -227,7 +216,7 @@ async fn stop_all(
     sd_notify::notify(&[NotifyState::Stopping]).ok();
     for namespace in features.namespaces() {
         for socket in namespace.sockets() {
-            socket.emit(&Restarting { retry_after_ms: rand::rng().random_range(RECONNECT_SPREAD_MS) });
+            socket.emit(&ServerRestarting { retry_after_ms: rand::rng().random_range(RECONNECT_SPREAD_MS) });
         }
     }
     transport.close_all(CloseReason::Shutdown);

@@ -12,6 +12,7 @@ mod log;
 mod notify;
 mod output;
 mod queue;
+mod schema;
 mod serve;
 mod token;
 mod user;
@@ -47,6 +48,8 @@ enum Command {
     Config(config::Config),
     /// Print a configuration file with every setting at its default
     DefaultConfig,
+    /// Print what the server takes and sends, for programs and people
+    Schema(schema::Schema),
     /// Ask a running server whether it is ready
     Health(health::Health),
     /// Look after what waits for people who are away
@@ -103,6 +106,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> 
             Command::CheckConfig(check_config) => check_config.run(),
             Command::Config(config) => config.run(),
             Command::DefaultConfig => default_config::run(),
+            Command::Schema(schema) => schema.run(),
             Command::Health(health) => health.run(),
             Command::Queue(queue) => queue.run(),
             Command::Lock(lock) => lock.run(),

@@ -40,7 +40,7 @@ use self::{
     rate_limits::RateLimits,
     reactions::Reactions,
     receipts::Receipts,
-    session::{ChatGate, SessionLimits},
+    session::{ChatGate, SessionLimits, SessionReady},
     status::Statuses,
     typing::Typing,
     users::Users,
@@ -48,7 +48,7 @@ use self::{
 use crate::{
     cluster::Adapter,
     http::Origins,
-    server::{Builder, Namespace, Rest, Routes, ServerEventDoc},
+    server::{self, Builder, Namespace, NamespaceDoc, Rest, Routes, ServerEvent as _, ServerEventDoc},
     storage::{StorageError, Store, expiry::SteadyClock},
     telemetry::Metrics,
 };
@@ -60,6 +60,7 @@ const NOTIFICATIONS: &str = "/notifications";
 
 /// Every event that the server sends, feature by feature.
 pub const SERVER_EVENTS: &[&[ServerEventDoc]] = &[
+    server::SERVER_EVENTS,
     session::SERVER_EVENTS,
     auth::SERVER_EVENTS,
     conversations::SERVER_EVENTS,
@@ -73,6 +74,21 @@ pub const SERVER_EVENTS: &[&[ServerEventDoc]] = &[
     typing::SERVER_EVENTS,
     rate_limits::SERVER_EVENTS,
 ];
+
+/// Events that concern a connection, whatever its namespace.
+const SENT_EVERYWHERE: &[&str] =
+    &["request-failed", "server:restarting", "rate-limit-exceeded", "auth:expiring", "auth:expired"];
+
+/// Whether the server sends an event in a namespace: what is named after notifications goes to `/` and `/notifications`, chat to `/`
+/// and `/messages`.
+fn is_sent_in(event: &str, namespace: &str) -> bool {
+    match event {
+        SessionReady::NAME => namespace == ROOT,
+        _ if SENT_EVERYWHERE.contains(&event) => true,
+        _ if event.starts_with("notification") => namespace != MESSAGES,
+        _ => namespace != NOTIFICATIONS,
+    }
+}
 
 /// The settings of all features.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -245,13 +261,25 @@ impl Features {
             self.typing.config(),
             self.listeners.clone(),
         ));
-        self.rate_limits.set_events(self.notification_routes(self.chat_routes()).documented());
+        let [in_root, in_messages, in_notifications] = self.routes();
+        self.rate_limits.set_events(in_root.documented());
         let rate_limits = Arc::clone(&self.rate_limits);
         builder
             .admit(move |address| rate_limits.admit_session(address))
-            .namespace(root, Arc::clone(&gate) as _, self.notification_routes(self.chat_routes()))
-            .namespace(messages, Arc::clone(&gate) as _, self.chat_routes())
-            .namespace(notifications, gate, self.notification_routes(auth::socket_routes(Routes::new(), &self.auth)))
+            .namespace(root, Arc::clone(&gate) as _, in_root)
+            .namespace(messages, Arc::clone(&gate) as _, in_messages)
+            .namespace(notifications, gate, in_notifications)
+    }
+
+    /// What each namespace takes and sends, for the generated documents.
+    #[must_use]
+    pub fn documented(&self) -> Vec<NamespaceDoc> {
+        let namespaces = [ROOT, MESSAGES, NOTIFICATIONS].into_iter().zip(self.routes());
+        let document = |(name, routes): (_, Routes)| {
+            let sent = SERVER_EVENTS.iter().copied().flatten().filter(|event| is_sent_in(event.name, name));
+            NamespaceDoc { name, takes: routes.documented().to_vec(), sends: sent.copied().collect() }
+        };
+        namespaces.map(document).collect()
     }
 
     /// The REST routes of all features. They find the [`Auth`] in the request's extensions.
@@ -306,6 +334,13 @@ impl Features {
         &self.namespaces
     }
 
+    /// What the namespaces serve, in their order.
+    fn routes(&self) -> [Routes; 3] {
+        let (root, notifications) =
+            (self.notification_routes(self.chat_routes()), self.notification_routes(Routes::new()));
+        [root, self.chat_routes(), notifications]
+    }
+
     fn notification_routes(&self, routes: Routes) -> Routes {
         notifications::socket_routes(routes, &self.notifications)
     }
@@ -329,5 +364,21 @@ impl Features {
 impl MessageListener for Typing {
     fn sent(&self, message: &MessageView) {
         self.sent(&message.sender_id, message.conversation_id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::features;
+
+    /// A handler of `on_raw` has no types to print; what clients may send has to be declared.
+    #[tokio::test]
+    async fn every_event_that_is_served_is_declared() {
+        for routes in features().routes() {
+            for name in routes.names() {
+                let mut declared = routes.documented().iter();
+                assert!(declared.any(|event| event.name == name || event.aliases.contains(&name)), "{name}");
+            }
+        }
     }
 }

@@ -27,9 +27,10 @@ use crate::{
 };
 
 /// What is sent beside the features.
-pub const SERVER_EVENTS: &[ServerEventDoc] = &[ServerEventDoc::of::<SessionReady>()];
+pub const SERVER_EVENTS: &[ServerEventDoc] =
+    &[ServerEventDoc::of::<SessionReady>(), ServerEventDoc::of::<ServerRestarting>()];
 
-/// The first event after CONNECT in `/`: who one is, and how far each conversation goes.
+/// The first event after CONNECT in `/`: who one is, and how far each conversation goes; to the socket.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionReady {
@@ -51,6 +52,18 @@ pub struct SessionReady {
 
 impl ServerEvent for SessionReady {
     const NAME: &'static str = "session:ready";
+}
+
+/// The server is going down; to all sockets. Clients come back by themselves.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerRestarting {
+    /// When to come back: another moment for each socket, so that not all come at once.
+    pub retry_after_ms: u64,
+}
+
+impl ServerEvent for ServerRestarting {
+    const NAME: &'static str = "server:restarting";
 }
 
 /// What a client may send, for its input fields and its paging.

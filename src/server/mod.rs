@@ -35,8 +35,8 @@ pub use self::{
     event::{Args, ClientEvent, Event, Handler, Outcome, Reply, ServerEvent, decode_json},
     middleware::{Admission, ConnectError, ConnectRequest, Connecting, Middleware},
     namespace::Namespace,
-    refusal::Refusal,
-    registry::{ClientEventDoc, SchemaFn, ServerEventDoc},
+    refusal::{ErrorBody, Refusal, Refused, RequestFailed},
+    registry::{ClientEventDoc, NamespaceDoc, SchemaFn, ServerEventDoc},
     rest::{Access, Endpoint, Params, Payload, Rest},
     routes::Routes,
     socket::{AckError, Socket},
@@ -46,6 +46,9 @@ use crate::{
     telemetry::Metrics,
     transport::{Application, Config, Handshake, Permit, Rejection, Session},
 };
+
+/// What the core itself sends.
+pub const SERVER_EVENTS: &[ServerEventDoc] = &[ServerEventDoc::of::<RequestFailed>()];
 
 /// What one client may use.
 #[derive(Clone, Copy, Debug)]

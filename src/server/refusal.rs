@@ -1,7 +1,10 @@
 //! How a request is refused: a stable code, a sentence for people, and what a client needs to do better.
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::ServerEvent;
 use crate::{
     codes::ErrorCode,
     storage::{CommitError, StorageError},
@@ -84,6 +87,52 @@ impl Refusal {
         object.insert("code".to_owned(), json!(self.code));
         Value::Object(object).to_string()
     }
+}
+
+/// The body of a REST answer that refuses. Some codes add details: `field`, `limit`, `retryAfterMs` and the like.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ErrorBody {
+    /// One sentence for people.
+    pub error: String,
+    /// The stable code.
+    pub code: ErrorCode,
+    /// What a client needs to do better.
+    #[serde(flatten)]
+    pub details: Map<String, Value>,
+}
+
+/// The ack of a refused request. Some codes add details: `field`, `limit`, `retryAfterMs` and the like.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Refused {
+    /// False.
+    #[schemars(extend("const" = false))]
+    pub ok: bool,
+    /// One sentence for people.
+    pub error: String,
+    /// The stable code.
+    pub code: ErrorCode,
+    /// What a client needs to do better.
+    #[serde(flatten)]
+    pub details: Map<String, Value>,
+}
+
+/// A request without an ack was refused; to the calling socket. Some codes add details: `field`, `limit`, `retryAfterMs` and the
+/// like.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct RequestFailed {
+    /// The event that was refused.
+    pub event: String,
+    /// One sentence for people.
+    pub error: String,
+    /// The stable code.
+    pub code: ErrorCode,
+    /// What a client needs to do better.
+    #[serde(flatten)]
+    pub details: Map<String, Value>,
+}
+
+impl ServerEvent for RequestFailed {
+    const NAME: &'static str = "request-failed";
 }
 
 impl std::fmt::Display for Refusal {

@@ -41,6 +41,17 @@ impl ClientEventDoc {
     }
 }
 
+/// A namespace with its events, as the generated documents show it.
+#[derive(Clone, Debug)]
+pub struct NamespaceDoc {
+    /// Its name, `/` first.
+    pub name: &'static str,
+    /// What clients send in it.
+    pub takes: Vec<ClientEventDoc>,
+    /// What the server sends in it.
+    pub sends: Vec<ServerEventDoc>,
+}
+
 /// An event that the server sends.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerEventDoc {

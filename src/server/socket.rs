@@ -15,7 +15,7 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{Admission, Args, Namespace, Refusal, ServerEvent, encode};
+use super::{Admission, Args, Namespace, Refusal, RequestFailed, ServerEvent, encode};
 use crate::{
     clock::Timestamp,
     ids::SocketId,
@@ -219,7 +219,7 @@ impl Socket {
 
     /// Tells the client of a refusal that no ack can carry.
     pub fn emit_refusal(&self, event: &str, refusal: &Refusal) {
-        self.emit_raw("request-failed", &[&refusal.to_event(event)], &[]);
+        self.emit_raw(RequestFailed::NAME, &[&refusal.to_event(event)], &[]);
     }
 
     /// Ends the whole session, all namespaces of this client.

@@ -17,6 +17,7 @@ mod floods;
 mod operations;
 mod operator;
 mod promises;
+mod reference;
 mod shutdown;
 mod startup;
 #[allow(dead_code, reason = "each test program uses its own part")]

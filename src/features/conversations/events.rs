@@ -43,7 +43,7 @@ pub struct ConversationView {
     pub last_activity_at: Timestamp,
 }
 
-/// Creates a conversation. A direct one is found if the two users have one already.
+/// Creates a conversation. A direct one is found if the two users have one already. A group has up to 2,000 members.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct CreateConversation {
     /// `direct` or `group`.
@@ -61,7 +61,7 @@ impl ClientEvent for CreateConversation {
     type Ack = ConversationAck;
 }
 
-/// Adds users to a group. For its admins.
+/// Adds users to a group; for its admins.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AddMembers {
@@ -78,7 +78,7 @@ impl ClientEvent for AddMembers {
     type Ack = ConversationAck;
 }
 
-/// Removes users from a group. For its admins.
+/// Removes users from a group; for its admins.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RemoveMembers {
@@ -95,7 +95,7 @@ impl ClientEvent for RemoveMembers {
     type Ack = ConversationAck;
 }
 
-/// Leaves a group. When its last admin leaves, the member who has been in it longest becomes one.
+/// Leaves a group; for its members. When its last admin leaves, the member who has been in it longest becomes one.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LeaveConversation {
@@ -109,7 +109,7 @@ impl ClientEvent for LeaveConversation {
     type Ack = Empty;
 }
 
-/// Renames a group. For its admins.
+/// Renames a group; for its admins.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RenameConversation {
@@ -125,7 +125,7 @@ impl ClientEvent for RenameConversation {
     type Ack = ConversationAck;
 }
 
-/// Makes sure that this socket is in a conversation's room. Sockets are from the start; old clients ask all the same.
+/// Makes sure that this socket is in a conversation's room; for members. Sockets are from the start; old clients ask all the same.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JoinConversation {
@@ -177,7 +177,7 @@ impl ServerEvent for Left {
     const NAME: &'static str = "conversation:left";
 }
 
-/// The name or the members of a conversation have changed; to its members.
+/// The name or the members of a conversation have changed; to the other members.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "ConversationUpdated")]
 pub struct Updated {

@@ -26,7 +26,7 @@ use crate::{
     server::{ClientEvent, Endpoint, Refusal, Rest, Routes, Socket},
 };
 
-/// The user is looking at a conversation.
+/// The user is looking at a conversation; for members.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ViewConversation {

@@ -24,13 +24,13 @@ const MAX_DATA_BYTES: usize = 16 * 1024;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Draft {
-    /// Where to; or else `to`.
+    /// The conversation; or else `to`.
     #[serde(default, alias = "conversation_id", alias = "groupId")]
     pub conversation_id: Option<ConversationId>,
     /// Whom to: the direct conversation with this user is found or made.
     #[serde(default, alias = "recipient_id", alias = "recipientId")]
     pub to: Option<UserId>,
-    /// The text; may be empty beside a file.
+    /// The text, up to 5,000 characters; empty only beside a `mediaUrl`.
     #[serde(default, deserialize_with = "null_as_default")]
     pub content: String,
     /// What it carries.
@@ -42,7 +42,7 @@ pub struct Draft {
     /// Users to be told.
     #[serde(default, deserialize_with = "null_as_default")]
     pub mentions: Vec<UserId>,
-    /// The client's own key, 1 to 128 bytes: repeating the request with it is harmless.
+    /// The client's own key, 1 to 128 bytes: repeating the request with it within 7 days is harmless.
     #[serde(default)]
     pub client_id: Option<String>,
     /// When the message goes by itself.

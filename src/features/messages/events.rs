@@ -23,9 +23,9 @@ pub const SERVER_EVENTS: &[ServerEventDoc] = &[
     ServerEventDoc::of::<Unpinned>(),
 ];
 
-/// Sends a message. The ack comes after it is on disk.
+/// Sends a message; for members of the conversation. The ack comes after it is on disk. Repeated with the same `clientId` within 7
+/// days it gives the same message, with other content `conflict`.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(transparent)]
 pub struct SendMessage(pub Draft);
 
 impl ClientEvent for SendMessage {
@@ -33,9 +33,8 @@ impl ClientEvent for SendMessage {
     type Ack = SentAck;
 }
 
-/// The same under the reference app's name; the message is told with the sender's plain id.
+/// As `message:send`, under the reference app's name; the message is told with the sender's plain id.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(transparent)]
 pub struct LegacySendMessage(pub Draft);
 
 impl ClientEvent for LegacySendMessage {
@@ -51,13 +50,14 @@ pub struct SentAck {
     /// Its place in the conversation's log.
     pub seq: u64,
     /// The message.
+    #[schemars(with = "MessageView")]
     pub message: Box<RawValue>,
     /// True when this client key had been used for it before.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub duplicate: bool,
 }
 
-/// Changes the text of a message. For its sender.
+/// Changes the text of a message; for its sender.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EditMessage {
@@ -65,7 +65,7 @@ pub struct EditMessage {
     pub message_id: MessageId,
     /// The new text.
     pub content: String,
-    /// The revision that the client has seen; another one is a conflict.
+    /// The revision that the client has seen; if it is not the present one: `conflict`.
     #[serde(default)]
     pub rev: Option<u32>,
     /// The fencing number of the lock under which it was edited; once that has ended it is a conflict.
@@ -85,7 +85,7 @@ pub struct EditedAck {
     pub message: MessageView,
 }
 
-/// Deletes a message for everybody. For its sender and the group's admins.
+/// Deletes a message for everybody; for its sender and the group's admins. A tombstone stays.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteMessage {
@@ -155,8 +155,7 @@ impl ClientEvent for UnpinMessage {
     type Ack = Empty;
 }
 
-/// A message was sent; to everybody in the conversation, the sender too. The message object and `changeSeq`, the number of this
-/// change in the conversation's log: what a client keeps as its cursor.
+/// A message was sent; to everybody in the conversation, the sender too.
 #[derive(Debug, Serialize)]
 pub enum MessageNew {}
 
@@ -178,14 +177,14 @@ impl JsonSchema for MessageNew {
     }
 }
 
-/// A message was sent. The message object and the number of this change in the conversation's log.
+/// A message was sent; to everybody in the conversation, the sender too.
 #[derive(JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(dead_code, reason = "it describes what `MessageNew::json` writes")]
 struct NewSchema {
     #[serde(flatten)]
     message: MessageView,
-    /// What a client keeps as its cursor.
+    /// The number of this change in the conversation's log: what a client keeps as its cursor.
     change_seq: u64,
 }
 
@@ -193,7 +192,7 @@ impl ServerEvent for MessageNew {
     const NAME: &'static str = "message:new";
 }
 
-/// The text of a message has changed.
+/// The text of a message has changed; to everybody in the conversation.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "MessageUpdated")]
@@ -213,7 +212,7 @@ impl ServerEvent for Updated<'_> {
     const NAME: &'static str = "message:updated";
 }
 
-/// A message was deleted.
+/// A message was deleted; to everybody in the conversation.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "MessageDeleted")]

@@ -21,7 +21,7 @@ pub enum Sender {
     Id(UserId),
 }
 
-/// The message object of the contract, section 3.2.
+/// A message.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageView {

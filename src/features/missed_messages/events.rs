@@ -12,7 +12,9 @@ use crate::{
     server::ClientEvent,
 };
 
-/// Asks for what was missed: since a date, or since a place in each conversation's log; without either, for everything.
+/// Asks for what was missed: since a date, or since a place in each conversation's log; without either, for everything. By cursor comes
+/// everything after it, edits and deletions as `changes`; by date come messages of others. A page ends at 512 KiB, too. A cursor
+/// beyond the end is refused.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GetMissedMessages {

@@ -13,7 +13,7 @@ use crate::{
 pub const SERVER_EVENTS: &[ServerEventDoc] =
     &[ServerEventDoc::of::<QueueTruncated>(), ServerEventDoc::of::<QueuedMessages<'_>>()];
 
-/// Some of what the user has missed does not come by itself: it was too old or too much. The history of the conversations has it.
+/// Some of what the user has missed does not come by itself: it was too old or too much; to a socket that connects. The history of the conversations has it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QueueTruncated {
@@ -25,7 +25,8 @@ impl ServerEvent for QueueTruncated {
     const NAME: &'static str = "queue:truncated";
 }
 
-/// The messages of one page of the queue once more, for clients of the reference app; each came as `message:new` just before.
+/// The messages of one page of the queue once more, for clients of the reference app; each came as `message:new` just before. To a
+/// socket that connects.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct QueuedMessages<'a> {
     /// The messages, oldest first.

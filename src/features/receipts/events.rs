@@ -14,7 +14,8 @@ use crate::{
 pub const SERVER_EVENTS: &[ServerEventDoc] =
     &[ServerEventDoc::of::<MessageRead>(), ServerEventDoc::of::<MessageDelivered>()];
 
-/// Everything up to a message was read: by its id, or by conversation and number.
+/// Everything up to a message was read: by its id, or by conversation and number; for members. Moves the reader's cursor, never back, and
+/// when the conversation was last seen.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReadMessage {
@@ -35,7 +36,7 @@ impl ClientEvent for ReadMessage {
     type Ack = Empty;
 }
 
-/// Messages have arrived: one, several (up to 500), or everything up to a number.
+/// Messages have arrived: one, several (up to 500), or everything up to a number; for members. Moves the delivery cursor, never back.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeliveredMessage {
@@ -58,7 +59,8 @@ impl ClientEvent for DeliveredMessage {
     type Ack = Empty;
 }
 
-/// A member has read everything up to a number; to the members, the reader's own devices included.
+/// A member has read everything up to a number; to everybody in the conversation, in groups of more than 64 to the reader's own devices
+/// alone.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageRead {
@@ -78,7 +80,7 @@ impl ServerEvent for MessageRead {
     const NAME: &'static str = "message:read";
 }
 
-/// Messages have arrived at a member; to their senders.
+/// Messages have arrived at a member; to their senders, but not in groups of more than 64.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageDelivered {

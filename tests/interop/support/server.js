@@ -130,6 +130,12 @@ export class Hobnob {
     }
 }
 
+/** What `hobnob schema` prints. */
+export async function schema(document) {
+    const { stdout } = await promisify(execFile)(BINARY, ['schema', document], { maxBuffer: 1 << 24 });
+    return stdout;
+}
+
 /** `examples/echo.rs`. It does not say when it listens: its first client has to try again until it does. */
 export class Echo {
     static async start() {
