@@ -31,6 +31,17 @@ Any event may carry an ack. Success is `{ok: true, ...}`, refusal `{ok: false, e
 
 **Order.** Within a conversation every client sees changes in the order of `changeSeq`, without gaps while connected. Keep the last one per
 conversation as your cursor.
+
+**Presence.** A user is online while a socket of his is connected in any namespace, and for a grace after the last one; a reconnect within it is
+heard by nobody. After a start nobody is online until he connects. Others see `offline` for who is not here or has chosen it, and else what
+was chosen; a `customStatus` is shown either way. `lastSeen` is when the last socket went, or when the user became invisible; while he is here it
+is noted every five minutes, so that a crash loses no more.
+
+**Notifications.** An unread one with the same `collapseKey` is replaced: same `id`, `count` one more. Read ones go 7 days after the reading
+(`notifications.read_retention_s`), any one at its `expiresAt`. Beyond 1,000 (`notifications.max_per_user`) the oldest read one goes, then the
+oldest. The server itself makes `group_invite` for those who come into a group and `group_update` for its members when it is renamed and for
+those who are removed. `contact_accepted`, `group_add`, `group_remove`, `message_deleted` and `message_edited` are taken for `contact_accept`,
+`group_invite`, `group_update` and `message`.
 ";
 
 const REST: &str = "

@@ -1,5 +1,7 @@
 //! The documents of events and routes, held against what the server does.
 
+use std::collections::BTreeMap;
+
 use hobnob::reference::Reference;
 use serde_json::Value;
 
@@ -53,6 +55,19 @@ fn every_event_and_every_route_says_what_it_is_for() {
     let operations = operations.iter().map(|(name, operation)| (name.clone(), operation));
     for (name, operation) in methods.chain(operations) {
         assert!(operation["summary"].as_str().is_some_and(|summary| summary.ends_with('.')), "{name}: {operation}");
+    }
+}
+
+/// With `#[serde(transparent)]` an event is described as what it wraps is.
+#[test]
+fn every_event_has_a_type_of_its_own() {
+    let document = parse(reference().asyncapi());
+    let mut events = BTreeMap::new();
+    for (id, message) in document["components"]["messages"].as_object().expect("messages") {
+        if let Some(kind) = message["payload"]["$ref"].as_str() {
+            let other = events.insert(kind.to_owned(), id);
+            assert!(other.is_none(), "{id} and {other:?} are both {kind}");
+        }
     }
 }
 

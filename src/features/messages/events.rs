@@ -106,7 +106,7 @@ pub struct DeletedAck {
     pub message_id: MessageId,
 }
 
-/// Puts copies of a message into other conversations: all of them or none. For members of all of them.
+/// Puts copies of a message into other conversations: all of them or none; for members of all of them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ForwardMessage {
@@ -129,7 +129,7 @@ pub struct ForwardedAck {
     pub messages: Vec<Box<RawValue>>,
 }
 
-/// Pins a message. For admins of a group, and for both in a direct conversation.
+/// Pins a message; for admins of a group, and for both in a direct conversation. Up to 100 in a conversation.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PinMessage {
@@ -142,7 +142,7 @@ impl ClientEvent for PinMessage {
     type Ack = Empty;
 }
 
-/// Takes the pin off. For admins of a group, and for both in a direct conversation.
+/// Takes the pin off; for admins of a group, and for both in a direct conversation.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UnpinMessage {
@@ -334,7 +334,6 @@ impl Pinned {
 
 /// The pin was taken off a message; to everybody in the conversation.
 #[derive(Debug, Serialize, JsonSchema)]
-#[serde(transparent)]
 #[schemars(rename = "MessageUnpinned")]
 pub struct Unpinned(pub Pinned);
 

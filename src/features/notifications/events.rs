@@ -21,7 +21,7 @@ pub const SERVER_EVENTS: &[ServerEventDoc] = &[
     ServerEventDoc::of::<Count>(),
 ];
 
-/// Asks for the unread notifications.
+/// Asks for the unread notifications, the newest first.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct GetUnread {}
 
@@ -35,11 +35,11 @@ impl ClientEvent for GetUnread {
 pub struct UnreadAck {
     /// How many are unread.
     pub count: usize,
-    /// The newest of them, up to 50.
+    /// The newest of them, up to 50, or 512 KiB.
     pub notifications: Vec<NotificationView>,
 }
 
-/// Asks for a page of notifications, the newest first.
+/// Asks for a page of notifications, the newest first. A page ends at 512 KiB, too.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct ListNotifications {
     /// Only those with this status.
@@ -48,7 +48,7 @@ pub struct ListNotifications {
     /// Only those about this.
     #[serde(default, rename = "type")]
     pub kind: Option<Kind>,
-    /// How many, up to 100.
+    /// How many, up to 100; 50 without a wish.
     #[serde(default)]
     pub limit: Option<usize>,
     /// The `nextCursor` of the page before.
@@ -71,7 +71,7 @@ pub struct ListAck {
     pub next_cursor: Option<String>,
 }
 
-/// A notification was read.
+/// One of the user's notifications was read; a repeat changes nothing.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReadNotification {
@@ -84,7 +84,7 @@ impl ClientEvent for ReadNotification {
     type Ack = Empty;
 }
 
-/// All notifications were read.
+/// All notifications of the user were read.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct MarkAllRead {}
 
@@ -100,7 +100,7 @@ pub struct CountAck {
     pub count: usize,
 }
 
-/// Deletes a notification.
+/// Deletes one of the user's notifications; a repeat within a day changes nothing.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteNotification {
@@ -113,7 +113,8 @@ impl ClientEvent for DeleteNotification {
     type Ack = Empty;
 }
 
-/// Wants to be told of these types on this socket.
+/// Wants to be told of these types on this socket. One that is told of everything is told of these alone from then on, another one of
+/// these as well.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Subscribe {
     /// The types.
@@ -135,7 +136,7 @@ pub struct Subscribed {
     pub types: Vec<Kind>,
 }
 
-/// Does not want to be told of these types on this socket.
+/// Does not want to be told of these types on this socket; what is urgent passes.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Unsubscribe {
     /// The types.
@@ -157,16 +158,16 @@ pub struct Unsubscribed {
     pub types: Vec<Kind>,
 }
 
-/// A notification is new; one with the id of an earlier one takes its place.
+/// A notification is new; one with the id of an earlier one takes its place. To the sockets of the user that are subscribed to its type;
+/// `urgent` to all.
 #[derive(Debug, Serialize, JsonSchema)]
-#[serde(transparent)]
 pub struct NewNotification<'a>(pub &'a NotificationView);
 
 impl ServerEvent for NewNotification<'_> {
     const NAME: &'static str = "notification:new";
 }
 
-/// A notification was read, on any device.
+/// A notification was read, on any device; to the user.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "NotificationRead")]
@@ -182,7 +183,7 @@ impl ServerEvent for Read {
     const TWINS: &'static [&'static str] = &["notification:read-confirmed"];
 }
 
-/// All notifications were read, on any device.
+/// All notifications were read, on any device; to the user.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "AllNotificationsRead")]
 pub struct AllRead {
@@ -195,7 +196,7 @@ impl ServerEvent for AllRead {
     const TWINS: &'static [&'static str] = &["notifications:all-read-confirmed"];
 }
 
-/// A notification was put aside, on any device.
+/// A notification was put aside, on any device; to the user.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "NotificationArchived")]
@@ -208,7 +209,7 @@ impl ServerEvent for Archived {
     const NAME: &'static str = "notification:archived";
 }
 
-/// A notification is gone: deleted on any device, past its time, or too many.
+/// A notification is gone: deleted on any device, past its time, or too many; to the user.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "NotificationDeleted")]
@@ -222,7 +223,7 @@ impl ServerEvent for Deleted {
     const TWINS: &'static [&'static str] = &["notification:deleted-confirmed"];
 }
 
-/// Many notifications were deleted at once, over REST.
+/// Many notifications were deleted at once, over REST; to the user.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "NotificationsCleared")]
@@ -237,7 +238,7 @@ impl ServerEvent for Cleared {
     const NAME: &'static str = "notifications:cleared";
 }
 
-/// How many notifications are unread now: after every change, and when a socket joins `/notifications`.
+/// How many notifications are unread now: to the user after every change, and to a socket that joins `/notifications`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "NotificationCount")]
 pub struct Count {

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::{Kind, NotificationId, Priority, Status, store::NotificationRecord};
 use crate::clock::Timestamp;
 
-/// The notification object of the contract, section 6.
+/// A notification.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Notification")]
@@ -20,21 +20,21 @@ pub struct NotificationView {
     /// What it is about.
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// One line.
+    /// One line, up to 200 characters.
     pub title: String,
-    /// The text.
+    /// The text, up to 500 characters.
     pub message: String,
-    /// Any JSON; an empty object where there is none, since clients look into it.
+    /// Any JSON up to 16 KiB; an empty object where there is none, since clients look into it.
     pub data: Box<RawValue>,
     /// How much it matters.
     pub priority: Priority,
-    /// What opens when it is chosen.
+    /// What opens when it is chosen: http(s), relative, or the app's own scheme.
     pub action_url: Option<String>,
     /// How far its reader has come.
     pub status: Status,
     /// What it replaces while that is unread, and is replaced by.
     pub collapse_key: Option<String>,
-    /// How many it stands for.
+    /// How many it stands for: one more each time it is replaced.
     pub count: u32,
     /// When it was made or last renewed.
     pub created_at: Timestamp,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Action;
 use crate::{features::messages::ReactionView, ids::MessageId, server::ClientEvent};
 
-/// Puts an emoji under a message, or takes it back. For members.
+/// Puts an emoji under a message, or takes it back; for members. Each user each emoji once; up to 20 different emoji.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct React {

@@ -16,7 +16,7 @@ use crate::{
 pub const SERVER_EVENTS: &[ServerEventDoc] =
     &[ServerEventDoc::of::<UserStatus>(), ServerEventDoc::of::<UserOnline>(), ServerEventDoc::of::<UserOffline>()];
 
-/// Changes the user's status, or his text, or both; what is left out stays.
+/// Changes the user's status, or his text, or both; what is left out stays. Both belong to the user, not to the socket, and are stored.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SetStatus {
@@ -63,7 +63,7 @@ pub struct Chosen {
     pub custom_status: Option<Custom>,
 }
 
-/// Asks how others are.
+/// Asks how others are: those who share a conversation, and oneself as chosen.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GetStatuses {
@@ -84,7 +84,8 @@ pub struct StatusList {
     pub statuses: BTreeMap<UserId, UserStatus>,
 }
 
-/// How a user is: to those who share a conversation with him, and of his own choice to his devices.
+/// How a user is: on every change to those who share a conversation with him, dropped for slow readers; to his own sockets after
+/// `status:set` and when a `customStatus` has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserStatus {
@@ -104,16 +105,14 @@ impl ServerEvent for UserStatus {
 
 /// A user has come; to those who share a conversation with him.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(transparent)]
 pub struct UserOnline(pub UserStatus);
 
 impl ServerEvent for UserOnline {
     const NAME: &'static str = "user-online";
 }
 
-/// A user has gone; to those who share a conversation with him.
+/// A user has gone, 10 s (`presence.offline_grace_ms`) after the last socket; to those who share a conversation with him.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(transparent)]
 pub struct UserOffline(pub UserStatus);
 
 impl ServerEvent for UserOffline {

@@ -30,7 +30,9 @@ pub struct Place {
     pub to: Option<UserId>,
 }
 
-/// The user types; to be repeated while it goes on.
+/// The user types; for members. To be repeated every `heartbeatMs` of `session:ready`: it is told at most once within that time, a change
+/// of activity and an end at once. It ends after `expireMs` without a beat, on `typing:stop`, with the message, with the last socket
+/// that was typing, and on leaving. In up to 20 conversations at once; with another one the oldest ends.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StartTyping {
@@ -65,9 +67,8 @@ impl ClientEvent for StartTyping {
     type Ack = Empty;
 }
 
-/// The user does not type any more.
+/// The user does not type any more; for members. Typing on another device of the user's goes on.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(transparent)]
 pub struct StopTyping(pub Place);
 
 impl ClientEvent for StopTyping {
@@ -75,7 +76,7 @@ impl ClientEvent for StopTyping {
     type Ack = Empty;
 }
 
-/// Somebody types, or has ended; to the others of the conversation.
+/// Somebody types, or has ended; to the others of the conversation, never to a socket of the one who types. Dropped for slow readers.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserTyping {
@@ -98,7 +99,7 @@ impl ServerEvent for UserTyping {
     const TWINS: &'static [&'static str] = &["typing"];
 }
 
-/// The end of typing as clients of the reference app know it.
+/// The end of typing as clients of the reference app know it; beside `user:typing`, to the same sockets.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TypingStopped {

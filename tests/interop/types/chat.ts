@@ -79,6 +79,14 @@ const notifications: Socket<NotificationsServerToClientEvents, NotificationsClie
     { auth: { token: 'token' } },
 );
 notifications.on('server:restarting', ({ retryAfterMs }) => console.log(retryAfterMs + 1));
+notifications.on('notification:new', ({ title, priority }) => {
+    if (priority === 'urgent') console.log(title.toUpperCase());
+});
+notifications.on('notifications:count', ({ unread }) => console.log(unread + 1));
+notifications.emit('notifications:unread', (answer) => answer.ok && console.log(answer.notifications[0]?.id));
+notifications.emit('notifications:subscribe', { types: ['mention', 'call'] });
+// @ts-expect-error: there is no such type of notification
+notifications.emit('notifications:subscribe', { types: ['postcard'] });
 // @ts-expect-error: chat is not told here
 notifications.on('message:new', () => {});
 
