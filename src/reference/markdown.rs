@@ -15,41 +15,11 @@ use super::{
 };
 use crate::server::Access;
 
-const HEAD: &str = "\
-# Events and routes
+/// What holds for all events.
+const HEAD: &str = include_str!("introduction.md");
 
-Printed from the code by `hobnob schema events`; what stands here is what this version does. For programs the same is in
-`/openapi.json` (routes), `/asyncapi.json` and `/types.d.ts` (events) of every server, and in `hobnob schema openapi`, `asyncapi`, `types`.
-
-Ids are opaque texts; dates are ISO-8601 UTC with milliseconds, and are read as ISO-8601 or epoch milliseconds. A field marked `?` may be
-left out. Server events for a user go to all sockets of that user in the namespaces named.
-
-## Answers
-
-Any event may carry an ack. Success is `{ok: true, ...}`, refusal `{ok: false, error, code, ...}`: `error` is a sentence for people, `code` one of
-[codes.md](codes.md). Without an ack a refusal comes as the event `request-failed {event, error, code, ...}`.
-
-**Order.** Within a conversation every client sees changes in the order of `changeSeq`, without gaps while connected. Keep the last one per
-conversation as your cursor.
-
-**Presence.** A user is online while a socket of his is connected in any namespace, and for a grace after the last one; a reconnect within it is
-heard by nobody. After a start nobody is online until he connects. Others see `offline` for who is not here or has chosen it, and else what
-was chosen; a `customStatus` is shown either way. `lastSeen` is when the last socket went, or when the user became invisible; while he is here it
-is noted every five minutes, so that a crash loses no more.
-
-**Notifications.** An unread one with the same `collapseKey` is replaced: same `id`, `count` one more. Read ones go 7 days after the reading
-(`notifications.read_retention_s`), any one at its `expiresAt`. Beyond 1,000 (`notifications.max_per_user`) the oldest read one goes, then the
-oldest. The server itself makes `group_invite` for those who come into a group and `group_update` for its members when it is renamed and for
-those who are removed. `contact_accepted`, `group_add`, `group_remove`, `message_deleted` and `message_edited` are taken for `contact_accept`,
-`group_invite`, `group_update` and `message`.
-";
-
-const REST: &str = "
-## REST
-
-JSON in and out; the token as `Authorization: Bearer`, else query `token`, else the cookie `token`. Errors are `{error, code, ...}` with the status
-of the code.
-";
+/// What holds for all routes.
+const REST: &str = include_str!("rest.md");
 
 /// A struct with this many fields that is the payload of several events has a section of its own.
 const FEWEST_OF_A_SECTION: usize = 4;
@@ -80,6 +50,7 @@ pub(super) fn print(model: &Model) -> String {
     for (name, schema) in &objects.named {
         text.push_str(&objects.object(name, schema));
     }
+    text.push('\n');
     text.push_str(REST);
     let mut subjects: BTreeMap<&str, Vec<&Route>> = BTreeMap::new();
     for route in &model.routes {
