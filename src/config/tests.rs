@@ -216,6 +216,7 @@ fn every_setting_has_a_variable_in_the_environment_and_in_dotenv() {
         let value = match setting.key {
             "auth.jwt_secret" | "auth.previous_jwt_secrets" => STRONG.to_owned(),
             "auth.issuer" | "auth.jwks_file" | "log.dir" => "text".to_owned(),
+            "server.trusted_proxies" => "10.0.0.0/8".to_owned(),
             key => default_of(key).map(|value| as_variable(&value)).expect("a default"),
         };
         // An empty list is no value for a variable.

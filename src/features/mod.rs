@@ -336,10 +336,8 @@ impl Features {
 
     /// What the namespaces serve, in their order.
     fn routes(&self) -> [Routes; 3] {
-        let (root, notifications) =
-            (self.notification_routes(self.chat_routes()), auth::socket_routes(Routes::new(), &self.auth));
-        let notifications = self.notification_routes(notifications);
-        [root, self.chat_routes(), notifications]
+        let notifications = self.notification_routes(auth::socket_routes(Routes::new(), &self.auth));
+        [self.notification_routes(self.chat_routes()), self.chat_routes(), notifications]
     }
 
     fn notification_routes(&self, routes: Routes) -> Routes {

@@ -15,62 +15,11 @@ use super::{
 };
 use crate::server::Access;
 
-const HEAD: &str = "\
-# Events and routes
+/// What holds for all events.
+const HEAD: &str = include_str!("introduction.md");
 
-Printed from the code by `hobnob schema events`; what stands here is what this version does. For programs the same is in
-`/openapi.json` (routes), `/asyncapi.json` and `/types.d.ts` (events) of every server, and in `hobnob schema openapi`, `asyncapi`, `types`.
-
-Ids are opaque texts; dates are ISO-8601 UTC with milliseconds, and are read as ISO-8601 or epoch milliseconds. A field marked `?` may be
-left out. Server events for a user go to all sockets of that user in the namespaces named.
-
-## Answers
-
-Any event may carry an ack. Success is `{ok: true, ...}`, refusal `{ok: false, error, code, ...}`: `error` is a sentence for people, `code` one of
-[codes.md](codes.md). Without an ack a refusal comes as the event `request-failed {event, error, code, ...}`.
-
-**Order.** Within a conversation every client sees changes in the order of `changeSeq`, without gaps while connected. Keep the last one per
-conversation as your cursor.
-
-**Presence.** A user is online while a socket of his is connected in any namespace, and for a grace after the last one; a reconnect within it is
-heard by nobody. After a start nobody is online until he connects. Others see `offline` for who is not here or has chosen it, and else what
-was chosen; a `customStatus` is shown either way. `lastSeen` is when the last socket went, or when the user became invisible; while he is here it
-is noted every five minutes, so that a crash loses no more.
-
-**Notifications.** An unread one with the same `collapseKey` is replaced: same `id`, `count` one more. Read ones go 7 days after the reading
-(`notifications.read_retention_s`), any one at its `expiresAt`. Beyond 1,000 (`notifications.max_per_user`) the oldest read one goes, then the
-oldest. The server itself makes `group_invite` for those who come into a group and `group_update` for its members when it is renamed and for
-those who are removed. `contact_accepted`, `group_add`, `group_remove`, `message_deleted` and `message_edited` are taken for `contact_accept`,
-`group_invite`, `group_update` and `message`.
-
-## Limits
-
-A user may send **30 events in 10 seconds**, over all sockets and namespaces together (`rate_limits.max`, `rate_limits.window_ms`; a token bucket: it
-may be emptied at once and fills again evenly). An event beyond it is refused by ack, `{ok: false, error: \"Rate limit exceeded\", code: \"rate_limited\",
-limit, windowMs, remaining, retryAfterMs}`, and told by the event `rate-limit-exceeded`, once a second at most. Ten limits within one window are a
-flood: its session is closed.
-
-- `heartbeat`, `metrics:get`, `message:delivered`, `message:read`, `user:typing`, `typing:stop`, `conversation:view`, `join-conversation` and
-  `notification:read` have a bucket each, with ten times as much: a client that confirms each message does not lock itself out.
-- `rate_limits.events` gives an event a limit of its own, under any of its names; it is counted by that alone.
-- `rate_limits.roles` gives users with a role (claim `roles`) a limit in place of the general one; with several roles the largest.
-- REST requests have a bucket of their own (120 in 10 seconds). Every answer to a user carries `RateLimit-Limit`, `RateLimit-Remaining`,
-  `RateLimit-Reset`, `RateLimit` and `RateLimit-Policy`; a refusal is 429 with `Retry-After`.
-- Whoever has not shown who he is counts by his address (IPv6: by /64): 300 handshakes and refused sign-ins in a minute. A handshake counts
-  until its user has signed in, so people behind one address do not keep each other out. Beyond it a handshake is 429 with `Retry-After`, a
-  refused CONNECT or REST request has the code `rate_limited`.
-- 256 sessions per address, 32 sockets of a user per namespace; more are refused the same way. Addresses of this machine are not counted:
-  behind a proxy, name it in `server.trusted_proxies`, and what it says in `X-Forwarded-For` counts.
-
-All of it can be changed while the server runs (SIGHUP); 0 is no limit.
-";
-
-const REST: &str = "
-## REST
-
-JSON in and out; the token as `Authorization: Bearer`, else query `token`, else the cookie `token`. Errors are `{error, code, ...}` with the status
-of the code.
-";
+/// What holds for all routes.
+const REST: &str = include_str!("rest.md");
 
 /// A struct with this many fields that is the payload of several events has a section of its own.
 const FEWEST_OF_A_SECTION: usize = 4;
@@ -101,6 +50,7 @@ pub(super) fn print(model: &Model) -> String {
     for (name, schema) in &objects.named {
         text.push_str(&objects.object(name, schema));
     }
+    text.push('\n');
     text.push_str(REST);
     let mut subjects: BTreeMap<&str, Vec<&Route>> = BTreeMap::new();
     for route in &model.routes {

@@ -12,7 +12,8 @@ use crate::{
 pub const SERVER_EVENTS: &[ServerEventDoc] =
     &[ServerEventDoc::of::<AuthExpiring>(), ServerEventDoc::of::<AuthExpired>()];
 
-/// Another token for the same user, in place of the one that is about to end. It counts for all namespaces of the connection.
+/// Another token for the same user, in place of the one that is about to end. It counts for all namespaces of the connection; that of another user is
+/// `forbidden`.
 #[derive(Deserialize, JsonSchema)]
 pub struct RefreshToken {
     /// The token, as in the auth object.
@@ -32,7 +33,7 @@ pub struct Refreshed {
     pub expires_at: Option<Timestamp>,
 }
 
-/// The token ends in a minute or less: time for `auth:refresh`.
+/// The token ends in a minute or less: time for `auth:refresh`; to the socket.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuthExpiring {
@@ -44,7 +45,8 @@ impl ServerEvent for AuthExpiring {
     const NAME: &'static str = "auth:expiring";
 }
 
-/// The token counts no more; the connection is closed behind this event.
+/// The token counts no more, at most 5 s after its end with the default leeway; to the socket, whose connection is closed behind this
+/// event.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuthExpired {

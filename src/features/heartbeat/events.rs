@@ -12,7 +12,7 @@ use crate::{
 /// What this feature sends.
 pub const SERVER_EVENTS: &[ServerEventDoc] = &[ServerEventDoc::of::<MetricsAnswer>()];
 
-/// The client is alive. Any interval will do; missed beats are counted from it.
+/// The client is alive. Any interval will do; missed beats are counted from it. Round trips are measured by the server.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Heartbeat {
     /// The client's clock; accepted and not believed.
@@ -48,7 +48,7 @@ impl ClientEvent for GetMetrics {
     type Ack = MetricsAnswer;
 }
 
-/// The metrics of a connection, flat as in the feature document, and once more as an object.
+/// The metrics of a connection, flat and once more as an object; to the socket that asked.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct MetricsAnswer {
     /// The metrics.
