@@ -277,8 +277,8 @@ test('Migration Guide, steps 1 and 3: without a token every namespace refuses, w
         run(STEP_1_OLD, { scope: { io }, gives: ['socket'] }),
         run(STEP_1_NEW, { scope: { io }, gives: ['messagesSocket', 'notificationsSocket'] }),
     ];
-    for (const socket of [old.socket, both.messagesSocket, both.notificationsSocket]) {
-        const error = await hears(socket, 'connect_error');
+    const refused = [old.socket, both.messagesSocket, both.notificationsSocket].map((socket) => hears(socket, 'connect_error'));
+    for (const error of await Promise.all(refused)) {
         assert.match(error.message, /^Unauthorized/);
         assert.equal(error.data.code, 'token_missing');
     }
