@@ -1,5 +1,6 @@
-// The client code of the feature document, run as it is printed there: only the address, the token and the ids of its examples are
-// replaced by real ones. Two users, each with the default, `/messages` and `/notifications` sockets, as two browsers would have them.
+// The client code of the feature document, run as it is printed there: only the address, the token and the ids of its examples
+// are replaced by real ones. Two users, each with the default, `/messages` and `/notifications` sockets, as two browsers would
+// have them, under the rate limits of the defaults.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -102,7 +103,7 @@ const socket = io('http://localhost:4000', { path: '/messages' });
 
 let server;
 before(async () => {
-    server = await Hobnob.start();
+    server = await Hobnob.start({ limited: true });
 });
 const open = new Set();
 after(async () => {
@@ -258,7 +259,8 @@ test('Client Usage of statuses: what is set is seen by the other browser', async
     assert.ok(Math.abs(Date.parse(customStatus.expiresAt) - Date.now() - 3_600_000) < 10_000);
 
     const old = await oldSocket(b.user);
-    const seenAgain = hears(a.messagesSocket, 'user-status', ({ userId, status }) => userId === b.user && status === 'busy');
+    const isBusy = ({ userId, status }) => userId === b.user && status === 'busy';
+    const seenAgain = hears(a.messagesSocket, 'user-status', isBusy);
     run(STATUS, { scope: { socket: old } });
     assert.equal((await seenAgain).customStatus.message, 'In a meeting');
 });
@@ -277,8 +279,8 @@ test('Migration Guide, steps 1 and 3: without a token every namespace refuses, w
         run(STEP_1_OLD, { scope: { io }, gives: ['socket'] }),
         run(STEP_1_NEW, { scope: { io }, gives: ['messagesSocket', 'notificationsSocket'] }),
     ];
-    const refused = [old.socket, both.messagesSocket, both.notificationsSocket].map((socket) => hears(socket, 'connect_error'));
-    for (const error of await Promise.all(refused)) {
+    const sockets = [old.socket, both.messagesSocket, both.notificationsSocket];
+    for (const error of await Promise.all(sockets.map((socket) => hears(socket, 'connect_error')))) {
         assert.match(error.message, /^Unauthorized/);
         assert.equal(error.data.code, 'token_missing');
     }

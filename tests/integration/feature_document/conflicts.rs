@@ -32,7 +32,8 @@ async fn a_locks_b_is_refused_a_unlocks_and_b_may() {
     ann.refused("locked", "message:edit", json!({"messageId": message, "content": "again"})).await;
 }
 
-/// "Auto-release", and "Conflict Locks Not Releasing" of "Troubleshooting": after `LOCK_TIMEOUT`, or sooner when the holder has gone.
+/// "Auto-release", and "Conflict Locks Not Releasing" of "Troubleshooting": after `LOCK_TIMEOUT`, or sooner when the holder
+/// has gone.
 #[tokio::test]
 async fn a_lock_ends_by_itself_after_lock_timeout_or_with_its_holder() {
     let walk = Walk::start_with(&[("LOCK_TIMEOUT", "1000"), ("HOBNOB_LOCKS__GRACE_MS", "100")]).await;
