@@ -13,6 +13,7 @@ mod bad_input;
 mod cli;
 mod config;
 mod credentials;
+mod feature_document;
 mod floods;
 mod operations;
 mod operator;
