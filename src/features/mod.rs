@@ -162,6 +162,7 @@ impl Features {
     /// # Errors
     ///
     /// When the store cannot be read.
+    #[expect(clippy::too_many_lines, reason = "a line or two for each feature, and nothing else")]
     pub fn new(
         config: Config,
         store: &Store,

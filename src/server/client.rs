@@ -189,7 +189,7 @@ impl Client {
         }
         self.connect_deadline = None;
         self.session.set_max_message_bytes(self.shared.limits.max_message_bytes);
-        socket.send(&encode::connect(self.revision, &namespace, socket.id().as_str()), false);
+        socket.announce(&encode::connect(self.revision, &namespace, socket.id().as_str()));
         let (socket_id, user) = (socket.id().as_str(), socket.user());
         tracing::info!(target: SOCKET_EVENTS, socketId = socket_id, userId = user, %namespace, "Socket connected");
         route.middleware.connected(&socket, &self.handshake);

@@ -41,6 +41,12 @@ pub enum AckError {
     TooMany,
 }
 
+/// Most events for a socket whose CONNECT answer is not queued yet, which takes a moment. One with more is closed.
+const MAX_EARLY: usize = 1024;
+
+/// An event that waits for the CONNECT answer to go first.
+type Early = (Vec<Outgoing>, Option<Receipt>);
+
 /// Who waits for which ack. Boxed, since few sockets are ever asked for one.
 type PendingAcks = Option<Box<HashMap<u64, oneshot::Sender<Args>>>>;
 
@@ -56,6 +62,9 @@ pub struct Socket {
     since: Timestamp,
     connected: AtomicBool,
     rooms: Mutex<HashSet<Arc<str>>>,
+    /// Packets that came before the CONNECT answer was queued; `None` afterwards.
+    early: Mutex<Option<Vec<Early>>>,
+    connecting: AtomicBool,
     /// While it is connecting: tracked broadcasts are not sent but noted in `missed`.
     muted: AtomicBool,
     missed: Mutex<Vec<[u8; 12]>>,
@@ -82,6 +91,8 @@ impl Socket {
             since: Timestamp::now(),
             connected: AtomicBool::new(true),
             rooms: Mutex::default(),
+            early: Mutex::new(Some(Vec::new())),
+            connecting: AtomicBool::new(true),
             muted: AtomicBool::new(false),
             missed: Mutex::default(),
             next_ack: AtomicU64::new(0),
@@ -161,13 +172,13 @@ impl Socket {
     pub fn emit_tracked(&self, name: &str, args: &[&str], key: [u8; 12], seq: u64) {
         self.log_emission(name);
         let packets = encode::event(self.namespace.name(), None, name, args, &[]);
-        self.session.send_tracked(&packets, Receipt { socket: self.number, key, seq });
+        self.push_tracked(&packets, Receipt { socket: self.number, key, seq });
     }
 
     /// [`Middleware::confirmed`](super::Middleware::confirmed) hears of `key` and `seq` once the client has everything that was sent
     /// before.
     pub fn track(&self, key: [u8; 12], seq: u64) {
-        self.session.send_tracked(&[], Receipt { socket: self.number, key, seq });
+        self.push_tracked(&[], Receipt { socket: self.number, key, seq });
     }
 
     /// From now on tracked broadcasts are not sent to this socket: it is being brought into its rooms, and what was missed before
@@ -228,7 +239,42 @@ impl Socket {
     }
 
     pub(super) fn send(&self, packets: &[Outgoing], volatile: bool) {
+        if self.connecting.load(Ordering::Acquire) && self.keep_early(packets, None) {
+            return;
+        }
         if volatile { self.session.send_volatile(packets) } else { self.session.send(packets) }
+    }
+
+    /// Queues the CONNECT answer, and behind it what was sent to the socket before.
+    pub(super) fn announce(&self, connect: &[Outgoing]) {
+        let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+        self.session.send(connect);
+        for (packets, receipt) in early.take().unwrap_or_default() {
+            match receipt {
+                Some(receipt) => self.session.send_tracked(&packets, receipt),
+                None => self.session.send(&packets),
+            }
+        }
+        self.connecting.store(false, Ordering::Release);
+    }
+
+    /// Keeps packets for a socket whose CONNECT answer is not queued yet. False when it is by now.
+    fn keep_early(&self, packets: &[Outgoing], receipt: Option<Receipt>) -> bool {
+        let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(waiting) = early.as_mut() else { return false };
+        if waiting.len() < MAX_EARLY {
+            waiting.push((packets.to_vec(), receipt));
+        } else {
+            self.session.close(CloseReason::SlowConsumer);
+        }
+        true
+    }
+
+    fn push_tracked(&self, packets: &[Outgoing], receipt: Receipt) {
+        if self.connecting.load(Ordering::Acquire) && self.keep_early(packets, Some(receipt)) {
+            return;
+        }
+        self.session.send_tracked(packets, receipt);
     }
 
     /// Sends a broadcast that is tracked.
@@ -242,7 +288,7 @@ impl Socket {
                 return;
             }
         }
-        self.session.send_tracked(packets, Receipt { socket: self.number, key, seq });
+        self.push_tracked(packets, Receipt { socket: self.number, key, seq });
     }
 
     fn log_emission(&self, name: &str) {

@@ -1,6 +1,6 @@
 //! What is shown with messages and is not in their rows: who wrote them, who reacted, how far they have come.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use super::{
     MessageRecord, MessageStatus, MessageView, Messages, ReactionView,
@@ -50,8 +50,8 @@ impl Messages {
         let mut around = Around { authors, reactions, standings: HashMap::new() };
         if standings {
             for (_, record) in messages {
-                if !around.standings.contains_key(&record.conversation) {
-                    around.standings.insert(record.conversation, self.standing(record.conversation)?);
+                if let Entry::Vacant(unknown) = around.standings.entry(record.conversation) {
+                    unknown.insert(self.standing(record.conversation)?);
                 }
             }
         }

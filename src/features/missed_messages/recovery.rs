@@ -151,8 +151,8 @@ impl Recovery {
         conversation_id: Option<ConversationId>,
     ) -> Result<MissedMessages, Refusal> {
         let sent = page.messages.iter().map(|(id, record)| (*id, record));
-        let changed = page.changes.iter().map(|(_, entry, record)| (entry.change.message(), record));
-        let around = self.messages.around(sent.chain(changed), true)?;
+        let edited = page.changes.iter().map(|(_, entry, record)| (entry.change.message(), record));
+        let around = self.messages.around(sent.chain(edited), true)?;
         let messages: Vec<MessageView> =
             page.messages.into_iter().map(|(id, record)| around.show(id, record)).collect();
         let changes = page.changes.into_iter().filter_map(|(seq, entry, record)| missed(seq, entry, record, &around));

@@ -76,7 +76,7 @@ impl Reactions {
             let found = self.store.get_versioned(&REACTIONS, &id)?;
             let mut record = found.as_ref().map(|found| found.value.clone()).unwrap_or_default();
             let Some(added) = apply(&mut record, &from.user, emoji, action)? else { return Ok(record.view()) };
-            let mut batch = self.batch(id, found.as_ref(), &record);
+            let mut batch = Self::batch(id, found.as_ref(), &record);
             let change = Change::Reacted { message: id, by: from.user.clone(), emoji: emoji.to_owned(), added };
             let entry = ChangeRecord { change, at: Timestamp::now() };
             let conversation = message.conversation;
@@ -110,7 +110,7 @@ impl Reactions {
         Ok(self.store.get(&REACTIONS, &id)?.unwrap_or_default().view())
     }
 
-    fn batch(&self, id: MessageId, found: Option<&Versioned<ReactionsRecord>>, record: &ReactionsRecord) -> Batch {
+    fn batch(id: MessageId, found: Option<&Versioned<ReactionsRecord>>, record: &ReactionsRecord) -> Batch {
         let mut batch = Batch::new();
         match found {
             Some(found) => batch.require_unchanged(&REACTIONS, &id, found),
