@@ -2,6 +2,9 @@
 //!
 //! The layer above implements [`Application`] and [`Connection`]; it is called inline by the session's task, in the order in
 //! which the client sent, and sends through the [`Session`] handle from anywhere. Nothing here knows Socket.IO.
+//!
+//! What is sent with a [`Receipt`] is told back once the client is proved to have it ([`Connection::handle_confirmed`]), or when the
+//! session ends before that ([`Connection::handle_unconfirmed`]). `proof.rs` says what counts as proof.
 
 mod channel;
 mod config;
@@ -11,6 +14,8 @@ mod proof;
 mod requests;
 mod session;
 mod task;
+#[cfg(test)]
+mod tests;
 mod websocket;
 
 use std::{
@@ -118,7 +123,8 @@ pub trait Connection: Send + Unpin + 'static {
     /// The client has the packets of these receipts, in the order in which they were sent.
     fn handle_confirmed(&mut self, _receipts: &[Receipt]) {}
 
-    /// The session is about to end, and whether the client has the packets of these receipts is not known.
+    /// The session is about to end, and whether the client has the packets of these receipts is not known. Nothing is tracked any
+    /// more: what is sent with a receipt from now on is dropped.
     fn handle_unconfirmed(&mut self, _receipts: &[Receipt]) {}
 
     /// The session has ended. Called once.
@@ -226,8 +232,14 @@ impl<A: Application> Transport<A> {
     ) -> Arc<Session> {
         let Shared { config, application, registry, tracker, closing, volatile_dropped } = &*self.shared;
         let limits = OutboxLimits { packets: config.outbox_packets, bytes: config.outbox_bytes };
-        let mut session =
-            Session::new(Sid::fresh(), handshake.version, transport, limits, config.max_http_buffer_bytes);
+        let mut session = Session::new(
+            Sid::fresh(),
+            handshake.version,
+            transport,
+            limits,
+            config.max_http_buffer_bytes,
+            config.ping_interval(),
+        );
         session.count_dropped(volatile_dropped);
         let session = Arc::new(session);
         let timing = Timing {

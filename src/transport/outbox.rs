@@ -162,6 +162,11 @@ impl Outbox {
         self.queue.push_back(packet);
     }
 
+    /// True when nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// True when so much waits that the session should answer less: reading from its client pauses.
     pub(super) fn is_half_full(&self, limits: OutboxLimits) -> bool {
         self.bytes > limits.bytes / 2 || self.queue.len() > limits.packets / 2

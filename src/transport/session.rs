@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use super::{
     proof::{Latency, Receipt, Unconfirmed},
 };
 use crate::{
-    clock::Instant,
+    clock::{self, Instant},
     ids::Sid,
     protocol::engineio::{CloseReason, TransportKind, Version},
 };
@@ -53,6 +54,7 @@ pub struct Session {
     version: Version,
     limits: OutboxLimits,
     max_message_bytes: AtomicUsize,
+    ping_interval: Duration,
     /// Whether any packet waits for proof of its arrival: what a session's task looks at before it takes the lock.
     tracks: AtomicBool,
     volatile_dropped: Arc<AtomicU64>,
@@ -101,6 +103,7 @@ impl Session {
         transport: TransportKind,
         limits: OutboxLimits,
         max_message_bytes: usize,
+        ping_interval: Duration,
     ) -> Self {
         let state = State {
             outbox: Outbox::default(),
@@ -117,6 +120,7 @@ impl Session {
             version,
             limits,
             max_message_bytes: AtomicUsize::new(max_message_bytes),
+            ping_interval,
             tracks: AtomicBool::new(false),
             volatile_dropped: Arc::default(),
             state: Mutex::new(state),
@@ -167,7 +171,8 @@ impl Session {
     }
 
     /// The same, and [`Connection::handle_confirmed`](super::Connection::handle_confirmed) hears of `receipt` once the client has
-    /// them. Without packets: once the client has everything queued before.
+    /// them. Without packets: once the client has everything queued before. When the session ends first,
+    /// [`Connection::handle_unconfirmed`](super::Connection::handle_unconfirmed) hears of it instead.
     pub fn send_tracked(&self, packets: &[Outgoing], receipt: Receipt) {
         self.push(packets, false, Some(receipt));
     }
@@ -193,7 +198,9 @@ impl Session {
     /// Round trips measured so far; none over polling with version 3, which has no ping of the server's.
     #[must_use]
     pub fn latency(&self) -> Latency {
-        self.lock().latency
+        let (now, state) = (clock::now(), self.lock());
+        let waiting = state.unconfirmed.pinged_at().map(|at| now.saturating_duration_since(at));
+        state.latency.while_waiting(waiting, self.ping_interval)
     }
 
     /// Queues one packet unless the client reads too slowly; then it is dropped. For what is worthless when late.
@@ -211,7 +218,8 @@ impl Session {
 
     fn push(&self, packets: &[Outgoing], volatile: bool, receipt: Option<Receipt>) {
         let mut state = self.lock();
-        if state.sealed {
+        // Whoever was told what is left without proof would never hear of a receipt that comes later: its packet is not sent.
+        if state.sealed || (receipt.is_some() && state.unconfirmed.has_ended()) {
             return;
         }
         match state.outbox.push(packets, volatile, self.limits) {
@@ -260,7 +268,10 @@ impl Session {
         if !self.tracks.load(Ordering::Acquire) {
             return None;
         }
-        self.lock().unconfirmed.needs_proof()
+        let state = self.lock();
+        // Receipts that were taken back left nothing to prove.
+        self.tracks.store(state.unconfirmed.has_any(), Ordering::Release);
+        state.unconfirmed.needs_proof()
     }
 
     /// Queues a ping of Engine.IO, whose pong proves everything before it.
@@ -276,12 +287,6 @@ impl Session {
         self.waker.wake();
     }
 
-    /// The mark of a WebSocket ping that goes out behind everything queued by now, if none is on its way.
-    pub(super) fn mark_ping(&self, now: Instant) -> Option<u64> {
-        let mut state = self.lock();
-        state.unconfirmed.mark().is_none().then(|| state.unconfirmed.ping(now))
-    }
-
     /// The mark of the ping that is on its way.
     pub(super) fn ping_mark(&self) -> Option<u64> {
         self.lock().unconfirmed.mark()
@@ -291,7 +296,7 @@ impl Session {
     pub(super) fn pong(&self, now: Instant) -> Vec<Receipt> {
         let mut state = self.lock();
         let Some((proved, round_trip)) = state.unconfirmed.answered(now) else { return Vec::new() };
-        state.latency.add(round_trip);
+        state.latency.add(round_trip, self.ping_interval);
         self.tracks.store(state.unconfirmed.has_any(), Ordering::Release);
         proved
     }
@@ -314,13 +319,27 @@ impl Session {
         proved
     }
 
-    /// What was sent and never proved to have arrived, at the end of the session.
+    /// What was sent and never proved to have arrived, at the end of the session. Nothing more is tracked then.
     pub(super) fn take_unconfirmed(&self) -> Vec<Receipt> {
-        self.lock().unconfirmed.take()
+        self.lock().unconfirmed.end()
     }
 
+    /// Takes up to `packets` from the front of the queue.
     pub(super) fn take_outgoing(&self, packets: usize, into: &mut VecDeque<Outgoing>) {
         self.lock().outbox.take(packets, into);
+    }
+
+    /// The same, and the mark of a ping that the caller writes behind what it took, if nothing else waits and none is on its way.
+    /// In one step: what others queue meanwhile comes behind the ping, and its pong must not prove it.
+    pub(super) fn take_outgoing_with_ping(
+        &self,
+        packets: usize,
+        into: &mut VecDeque<Outgoing>,
+        now: Instant,
+    ) -> Option<u64> {
+        let mut state = self.lock();
+        state.outbox.take(packets, into);
+        (state.outbox.is_empty() && state.unconfirmed.mark().is_none()).then(|| state.unconfirmed.ping(now))
     }
 
     /// True when nothing more should be read from the client: it does not take its answers, or the session is ending.
@@ -359,7 +378,8 @@ impl Session {
     /// A session without a task and a connection, for the tests of the layers above: what is sent stays in its queue.
     pub(crate) fn detached() -> Arc<Self> {
         let limits = OutboxLimits { packets: 10_000, bytes: 10_000_000 };
-        Self::new(Sid::fresh(), Version::V4, TransportKind::WebSocket, limits, 1_000_000).into()
+        Self::new(Sid::fresh(), Version::V4, TransportKind::WebSocket, limits, 1_000_000, Duration::from_secs(25))
+            .into()
     }
 
     /// The text packets that were queued since the last call.

@@ -127,6 +127,12 @@ impl Session {
         self.version
     }
 
+    /// The intervals of the session.
+    #[must_use]
+    pub fn timing(&self) -> Timing {
+        self.timing
+    }
+
     /// The transport that carries the session now.
     #[must_use]
     pub fn transport(&self) -> TransportKind {

@@ -269,6 +269,8 @@ impl<C: Connection> SessionTask<C> {
     fn handle_timeout(&mut self, now: Instant) {
         match self.phase {
             Phase::Open => {
+                // What the deadline was for follows at the end of this turn.
+                self.proof_due.take_if(|due| *due <= now);
                 self.engine.handle_timeout(now.into_std());
                 self.drain_engine();
                 if self.connection.deadline().is_some_and(|due| due <= now)

@@ -34,6 +34,7 @@ use crate::{
 /// Messages handled before the task lets others run: a flood from one client must not starve the rest, and receivers get to
 /// write what a sender has queued for them.
 const MESSAGES_PER_TURN: usize = 64;
+
 /// One session's task. Ends when the session is closed and its last bytes are written.
 pub(super) struct SessionTask<C: Connection> {
     session: Arc<Session>,
@@ -51,7 +52,8 @@ pub(super) struct SessionTask<C: Connection> {
     proof_asked: Instant,
     /// When it has to be asked for again.
     proof_due: Option<Instant>,
-    /// Version 3 over WebSocket: a ping frame goes out behind what is queued.
+    /// Version 3 over WebSocket: a ping frame goes out behind what is queued. It proves arrival as the ping of version 4 does, and
+    /// measures the round trip once per heartbeat.
     wants_frame_ping: bool,
     timer: Pin<Box<Sleep>>,
     phase: Phase,
@@ -120,7 +122,7 @@ impl<C: Connection> SessionTask<C> {
         }
         self.drain_engine();
         self.check_close();
-        self.ask_for_proof();
+        progress |= self.ask_for_proof();
         progress | self.poll_write(cx)
     }
 }

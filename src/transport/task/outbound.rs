@@ -36,6 +36,12 @@ impl<C: Connection> SessionTask<C> {
                 Output::Send(packet @ Packet::Ping(_)) => {
                     self.session.send_ping(&Outgoing::from_packet(&packet), clock::now());
                 }
+                Output::Send(packet @ Packet::Pong(_)) => {
+                    self.session.send(&[Outgoing::from_packet(&packet)]);
+                    // Version 3: the client's own heartbeat is the occasion to measure the way there and back.
+                    self.wants_frame_ping |= matches!(self.engine.transport(), TransportKind::WebSocket)
+                        && self.session.ping_mark().is_none();
+                }
                 Output::Send(packet) => self.session.send(&[Outgoing::from_packet(&packet)]),
                 Output::Answered => self.handle_proof(),
                 Output::SendToCandidate(packet) => {
@@ -59,17 +65,18 @@ impl<C: Connection> SessionTask<C> {
     }
 
     /// Asks for proof of what was sent: at once when that is urgent, else together with what is written next, once in a while. Over
-    /// polling the next poll is the proof.
-    pub(super) fn ask_for_proof(&mut self) {
-        self.proof_due = None;
+    /// polling the next poll is the proof. True when the timer has to be set anew for it.
+    pub(super) fn ask_for_proof(&mut self) -> bool {
+        let before = self.proof_due.take();
         if self.phase != Phase::Open || !matches!(self.transport, Transport::WebSocket(_)) {
-            return;
+            return false;
         }
-        let Some(urgent) = self.session.needs_proof() else { return };
-        let (now, due) = (clock::now(), self.proof_asked + PROOF_INTERVAL);
+        let Some(urgent) = self.session.needs_proof() else { return false };
+        let interval = PROOF_INTERVAL.min(self.engine.timing().ping_interval);
+        let (now, due) = (clock::now(), self.proof_asked + interval);
         if !urgent && now < due {
             self.proof_due = Some(due);
-            return;
+            return before != self.proof_due;
         }
         self.proof_asked = now;
         match self.engine.version() {
@@ -79,6 +86,7 @@ impl<C: Connection> SessionTask<C> {
             }
             Version::V3 => self.wants_frame_ping = true,
         }
+        false
     }
 
     fn switch(&mut self) {
@@ -206,19 +214,21 @@ impl<C: Connection> SessionTask<C> {
         let mut written = channel.poll_write(cx);
         while let Poll::Ready(Ok(())) = written {
             let mut packets = VecDeque::new();
-            self.session.take_outgoing(PACKETS_PER_WRITE, &mut packets);
-            if packets.is_empty() {
-                // Behind everything that was queued, so that its pong proves all of it.
-                if std::mem::take(&mut self.wants_frame_ping)
-                    && let Some(mark) = self.session.mark_ping(clock::now())
-                {
-                    channel.queue_frame(ping_frame(&mark.to_be_bytes()));
-                    written = channel.poll_write(cx);
-                }
+            let mut mark = None;
+            if self.wants_frame_ping && self.phase == Phase::Open {
+                mark = self.session.take_outgoing_with_ping(PACKETS_PER_WRITE, &mut packets, clock::now());
+                self.wants_frame_ping = mark.is_none();
+            } else {
+                self.session.take_outgoing(PACKETS_PER_WRITE, &mut packets);
+            }
+            if packets.is_empty() && mark.is_none() {
                 break;
             }
             progress = true;
             channel.queue(self.engine.version(), packets.into_iter());
+            if let Some(mark) = mark {
+                channel.queue_frame(ping_frame(&mark.to_be_bytes()));
+            }
             written = channel.poll_write(cx);
         }
         match (written, self.phase) {
