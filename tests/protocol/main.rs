@@ -1,8 +1,10 @@
-//! The wire formats, seen from outside: fixtures (wire text beside its meaning), properties, and floods.
+//! The wire formats, seen from outside: fixtures (wire text beside its meaning), properties, floods; and what a client proves by
+//! what it sends.
 #![expect(clippy::expect_used, reason = "a test says what it expects")]
 
 mod attachments;
 mod engineio;
 mod floods;
+mod proof;
 mod properties;
 mod socketio;
