@@ -10,7 +10,7 @@ use super::{Walk, count, heard_until, send};
 async fn a_deletion_is_told_to_all_participants_with_the_three_keys() {
     let walk = Walk::start().await;
     let mut ann = walk.connect("ann").await;
-    let mut others = vec![walk.connect("ben").await, walk.join("/messages", "cem").await];
+    let mut others = [walk.connect("ben").await, walk.join("/messages", "cem").await];
     let mut stranger = walk.connect("dot").await;
     let group = ann.group(&["ben", "cem"]).await;
     let message = send(&ann, &group, "to be deleted").await;
