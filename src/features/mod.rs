@@ -294,8 +294,13 @@ impl Features {
 
     /// The same with their documentation.
     pub fn documented_rest(&self) -> Rest {
-        let messages = Arc::clone(&self.messages);
-        let backend = BackendApi::new(Arc::clone(&self.auth), self.users.clone(), messages, self.namespaces.to_vec());
+        let backend = BackendApi::new(
+            Arc::clone(&self.auth),
+            self.users.clone(),
+            Arc::clone(&self.conversations),
+            (Arc::clone(&self.messages), Arc::clone(&self.notifications)),
+            self.namespaces.to_vec(),
+        );
         conversations::rest_routes(&self.conversations)
             .merge(backend::rest_routes(&Arc::new(backend)))
             .merge(last_seen::rest_routes(&self.conversations))

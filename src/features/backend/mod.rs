@@ -1,4 +1,5 @@
-//! What an app's own backend may do over HTTP: users and their tokens, messages in somebody's name, events of its own.
+//! What an app's own backend may do over HTTP: users and their tokens, messages in somebody's name, notifications, events
+//! of its own.
 //!
 //! Every route wants the header `X-Api-Key`; a repeat with the same `Idempotency-Key` gets the first answer again for 24 hours. This
 //! joins several rooms and holds no rules of its own.
@@ -7,6 +8,7 @@
 
 mod emit;
 mod messages;
+mod notifications;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -16,7 +18,10 @@ use std::{collections::HashSet, sync::Arc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{SERVER_EVENTS, auth::Auth, messages::Messages, users::Users};
+use super::{
+    SERVER_EVENTS, auth::Auth, conversations::Conversations, messages::Messages, notifications::Notifications,
+    users::Users,
+};
 use crate::{
     ids::UserId,
     server::{Namespace, Refusal, Rest},
@@ -39,7 +44,9 @@ const RESERVED: &[&str] = &[
 pub struct BackendApi {
     auth: Arc<Auth>,
     users: Users,
+    conversations: Arc<Conversations>,
     messages: Arc<Messages>,
+    notifications: Arc<Notifications>,
     namespaces: Vec<Arc<Namespace>>,
     /// Names that only the server sends.
     reserved: HashSet<&'static str>,
@@ -48,11 +55,17 @@ pub struct BackendApi {
 impl BackendApi {
     /// An API over these rooms; events go to sockets of `namespaces`.
     #[must_use]
-    pub fn new(auth: Arc<Auth>, users: Users, messages: Arc<Messages>, namespaces: Vec<Arc<Namespace>>) -> Self {
+    pub fn new(
+        auth: Arc<Auth>,
+        users: Users,
+        conversations: Arc<Conversations>,
+        (messages, notifications): (Arc<Messages>, Arc<Notifications>),
+        namespaces: Vec<Arc<Namespace>>,
+    ) -> Self {
         let own = SERVER_EVENTS.iter().copied().flatten();
         let own = own.flat_map(|event| std::iter::once(event.name).chain(event.twins.iter().copied()));
         let reserved = own.chain(RESERVED.iter().copied()).collect();
-        Self { auth, users, messages, namespaces, reserved }
+        Self { auth, users, conversations, messages, notifications, namespaces, reserved }
     }
 
     /// Makes sure that a user is known; an unknown one is made where tokens would make one.
@@ -67,7 +80,7 @@ impl BackendApi {
 
 /// The routes of this feature.
 pub fn rest_routes(api: &Arc<BackendApi>) -> Rest {
-    users::routes(api).merge(messages::routes(api)).merge(emit::routes(api))
+    users::routes(api).merge(messages::routes(api)).merge(notifications::routes(api)).merge(emit::routes(api))
 }
 
 /// It is done.

@@ -76,7 +76,7 @@ impl Api {
     }
 }
 
-const PATHS: [&str; 10] = [
+const PATHS: [&str; 11] = [
     "users",
     "disconnect",
     "users/alice/disconnect",
@@ -86,6 +86,7 @@ const PATHS: [&str; 10] = [
     "users/alice/unblock",
     "tokens/revoke",
     "messages",
+    "notifications",
     "emit",
 ];
 
@@ -319,4 +320,107 @@ async fn disconnecting_somebody_who_is_not_there_is_no_mistake() {
     assert_eq!(api.post("disconnect", json!({"userId": "alice"})).await.body, nobody);
     assert_eq!(api.post("users/alice/disconnect", json!({})).await.body, nobody);
     assert_eq!(api.post("disconnect", json!({})).await.refusal(), (400, "invalid_payload"));
+}
+
+/// The titles of a user's notifications, the newest first, once everything ordered is made.
+async fn told(api: &Api, user: &str) -> Vec<String> {
+    while api.features.notifications.do_jobs().await.expect("storable") > 0 {}
+    use crate::features::notifications::{Filter, Start};
+    let page = api.features.notifications.list(&id(user), Filter::default(), Start::Skip(0), 100).await;
+    page.expect("readable").notifications.into_iter().map(|notification| notification.title).collect()
+}
+
+fn telling(to: Value, more: Value) -> Value {
+    let mut body = json!({"type": "system", "title": "News"});
+    for part in [to, more] {
+        let Value::Object(part) = part else { panic!("an object") };
+        body.as_object_mut().expect("an object").extend(part);
+    }
+    body
+}
+
+#[tokio::test]
+async fn a_user_is_notified_with_every_field() {
+    let api = Api::new().await;
+    let fields = json!({
+        "userId": "alice", "type": "contact_accepted", "title": "Bob", "message": "accepted", "data": {"n": [1, null]},
+        "priority": "urgent", "actionUrl": "app://contacts/bob", "collapseKey": "bob", "expiresAt": "2999-01-01T00:00:00.000Z",
+    });
+    let made = api.post("notifications", fields.clone()).await;
+    assert_eq!((made.status, &made.body["recipients"]), (201, &json!(1)), "{made:?}");
+    let shown = &made.body["notification"];
+    assert_eq!(shown["type"], "contact_accept");
+    for field in ["title", "message", "data", "priority", "actionUrl", "collapseKey", "expiresAt"] {
+        assert_eq!(shown[field], fields[field], "{field}");
+    }
+    assert_eq!(told(&api, "alice").await, ["Bob"]);
+    let again = api.post("notifications", fields).await;
+    assert_eq!((&again.body["notification"]["id"], &again.body["notification"]["count"]), (&shown["id"], &json!(2)));
+}
+
+#[tokio::test]
+async fn many_users_and_the_members_of_a_conversation_are_notified() {
+    let api = Api::new().await;
+    let group = api.features.group("ann", &["bob"]).await;
+    let users: Vec<_> = (1..1000).map(|n| format!("user-{n}")).chain(["user-1".to_owned()]).collect();
+    let sent = api.post("notifications", telling(json!({"userIds": users}), json!({}))).await;
+    assert_eq!((sent.status, &sent.body["recipients"], &sent.body["notification"]), (202, &json!(999), &Value::Null));
+    for user in ["user-1", "user-500", "user-999"] {
+        assert_eq!(told(&api, user).await, ["News"]);
+    }
+    for (to, title) in [("topic", "A"), ("conversationId", "B")] {
+        let sent = api.post("notifications", telling(json!({to: group}), json!({"title": title}))).await;
+        assert_eq!((sent.status, &sent.body["recipients"]), (202, &json!(2)), "{sent:?}");
+    }
+    assert_eq!(told(&api, "ann").await, ["B", "A"]);
+    assert_eq!(told(&api, "bob").await, ["B", "A", "group"]);
+    assert_eq!(told(&api, "user-0").await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_notification_to_nobody_or_of_nothing_is_refused() {
+    let auth = auth::Config { auto_provision: false, ..auth::Config::default() };
+    let api = Api::with(features_with(Config { auth, ..Config::default() })).await;
+    api.post("users", json!({"id": "alice"})).await;
+    let alice = json!({"userId": "alice"});
+    for (to, code) in [
+        (json!({}), "invalid_payload"),
+        (json!({"userId": "alice", "userIds": ["alice"]}), "invalid_payload"),
+        (json!({"userId": ""}), "invalid_payload"),
+        (json!({"userIds": []}), "invalid_payload"),
+        (json!({"userIds": "alice"}), "invalid_payload"),
+        (json!({"userIds": vec!["alice"; 1001]}), "too_long"),
+        (json!({"conversationId": "club"}), "invalid_payload"),
+        (json!({"userId": "nobody"}), "not_found"),
+        (json!({"userIds": ["alice", "nobody"]}), "not_found"),
+        (json!({"conversationId": crate::ids::ConversationId::fresh()}), "not_found"),
+    ] {
+        let refused = api.post("notifications", telling(to.clone(), json!({}))).await;
+        assert_eq!(refused.refusal().1, code, "{to:.80}");
+    }
+    for (more, code) in [
+        (json!({"type": "gossip"}), "invalid_payload"),
+        (json!({"title": ""}), "invalid_payload"),
+        (json!({"title": "x".repeat(201)}), "too_long"),
+        (json!({"message": "x".repeat(501)}), "too_long"),
+        (json!({"data": "x".repeat(17_000)}), "too_long"),
+        (json!({"priority": "huge"}), "invalid_payload"),
+        (json!({"actionUrl": "javascript:alert(1)"}), "invalid_payload"),
+        (json!({"expiresAt": "2001-01-01T00:00:00.000Z"}), "invalid_payload"),
+    ] {
+        let refused = api.post("notifications", telling(alice.clone(), more.clone())).await;
+        assert_eq!(refused.refusal(), (400, code), "{more:.80}");
+    }
+    assert_eq!(told(&api, "alice").await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_repeated_notification_is_told_once() {
+    let api = Api::new().await;
+    let body = telling(json!({"userIds": ["alice", "bob"]}), json!({}));
+    assert_eq!(api.post_once("k", "notifications", &body).await.status, 202);
+    assert!(api.post_once("k", "notifications", &body).await.replayed);
+    let other = telling(json!({"userIds": ["alice"]}), json!({}));
+    assert_eq!(api.post_once("k", "notifications", &other).await.refusal(), (409, "conflict"));
+    assert_eq!(told(&api, "alice").await, ["News"]);
 }

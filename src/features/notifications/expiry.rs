@@ -22,6 +22,8 @@ use crate::{
 const ENDS_EVERY: Duration = Duration::from_secs(1);
 /// How often notifications that were read long ago are looked for.
 const READ_EVERY: Duration = Duration::from_mins(1);
+/// How often the keys of old requests are looked for.
+const REQUESTS_EVERY: Duration = Duration::from_hours(1);
 /// Rows of one step, and the pause between two.
 const STEP: usize = 64;
 const PAUSE: Duration = Duration::from_millis(50);
@@ -48,11 +50,20 @@ impl Notifications {
                 }
             }
         };
+        let requests = async {
+            loop {
+                tokio::time::sleep(REQUESTS_EVERY).await;
+                if clock.is_steady() {
+                    warn_of(self.sweep_requests().await.map_err(Refusal::from));
+                }
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.run_jobs() => {}
             () = ends => {}
             () = read => {}
+            () = requests => {}
         }
     }
 

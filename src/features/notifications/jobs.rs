@@ -63,7 +63,7 @@ impl Notifications {
     }
 
     /// A key after all that were given out before, also those of the same millisecond.
-    fn next_job(&self) -> NotificationId {
+    pub(super) fn next_job(&self) -> NotificationId {
         let fresh = NotificationId::fresh();
         let mut last = self.last_job.lock().unwrap_or_else(PoisonError::into_inner);
         *last = if fresh > *last { fresh } else { successor(*last) };
@@ -89,7 +89,7 @@ impl Notifications {
 
     /// Does the oldest jobs and says how many they were. After a crash or a failure in the middle they are done again, which
     /// changes nothing for those who have been told.
-    pub(super) async fn do_jobs(&self) -> Result<usize, Refusal> {
+    pub(crate) async fn do_jobs(&self) -> Result<usize, Refusal> {
         let jobs: BTreeMap<_, _> = self.store.scan(&JOBS, .., JOBS_AT_ONCE, Direction::Forward)?.into_iter().collect();
         let (mut waiting, mut done) = (Vec::new(), Vec::new());
         for (id, job) in &jobs {
@@ -161,7 +161,7 @@ impl Notifications {
 }
 
 /// The id of what a job tells one user: the same each time, with the time of the job.
-fn derived_id(job: NotificationId, user: &UserId) -> NotificationId {
+pub(super) fn derived_id(job: NotificationId, user: &UserId) -> NotificationId {
     let hash = xxhash_rust::xxh3::xxh3_64_with_seed(user.as_str().as_bytes(), seed(job)).to_be_bytes();
     let mut bytes = *job.as_bytes();
     for (byte, random) in bytes.iter_mut().skip(6).zip(hash) {

@@ -16,6 +16,7 @@ mod jobs;
 mod kinds;
 mod ledger;
 mod news;
+mod requests;
 mod rest;
 mod rules;
 mod socket;

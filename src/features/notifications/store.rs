@@ -38,6 +38,9 @@ pub(super) const ENDS: Table<(Timestamp, UserId, NotificationId), Marker> = Tabl
 /// the ids of a job's notifications are derived from it.
 pub(super) const JOBS: Table<NotificationId, Job> = Table::new("notification_jobs");
 
+/// Which job the key of a request of the backend stands for. Rows older than a day are dead and swept.
+pub(super) const REQUESTS: Table<String, RequestRecord> = Table::new("notification_requests");
+
 /// A notification, version 1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct NotificationRecord {
@@ -153,6 +156,19 @@ pub(super) struct CollapsingRecord {
 }
 
 impl Record for CollapsingRecord {
+    const VERSION: u8 = 1;
+}
+
+/// What a key was used for, version 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RequestRecord {
+    pub(super) job: NotificationId,
+    /// XXH3 of what was to be told: the same key with something else is a mistake of the backend's.
+    pub(super) fingerprint: u64,
+    pub(super) at: Timestamp,
+}
+
+impl Record for RequestRecord {
     const VERSION: u8 = 1;
 }
 

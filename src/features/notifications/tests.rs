@@ -573,3 +573,32 @@ async fn only_what_is_urgent_disturbs_somebody_who_does_not_want_it() {
     assert_eq!(News::muted(vec![new(true), count.clone()]).len(), 2);
     assert_eq!(News::muted(vec![News::Deleted { id: made.id }, count]).len(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_the_backend_stands_for_one_request_for_a_day() {
+    let features = features();
+    let to = |users: &[&str], title: &str| {
+        let users = users.iter().map(|user| id(user)).collect();
+        Job { recipients: Recipients::Users { users, members_of: None }, draft: draft(title) }
+    };
+    let key = || Some("k".to_owned());
+    let first = features.notifications.request(to(&["ann"], "news"), key()).await.expect("stored").expect("made");
+    let again = features.notifications.request(to(&["ann"], "news"), key()).await.expect("known").expect("there");
+    assert_eq!(again.id, first.id);
+    let refused = features.notifications.request(to(&["ann"], "other"), key()).await.expect_err("used");
+    assert_eq!(refused.code, ErrorCode::Conflict);
+    work(&features).await;
+    assert_eq!(titles(&features, "ann").await, ["news"], "the job finds it made");
+    features.notifications.delete(&id("ann"), first.id).await.expect("hers");
+    assert!(features.notifications.request(to(&["ann"], "news"), key()).await.expect("known").is_none());
+    work(&features).await;
+    assert_eq!(titles(&features, "ann").await.len(), 0);
+
+    tokio::time::advance(Duration::from_hours(25)).await;
+    features.notifications.sweep_requests().await.expect("swept");
+    features.notifications.request(to(&["ann"], "other"), key()).await.expect("forgotten").expect("made");
+    features.notifications.request(to(&["ann", "bob"], "both"), None).await.expect("stored");
+    work(&features).await;
+    assert_eq!(titles(&features, "ann").await, ["both", "other"]);
+    assert_eq!(titles(&features, "bob").await, ["both"]);
+}
