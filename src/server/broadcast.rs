@@ -88,7 +88,7 @@ impl<'a> Broadcast<'a> {
         let mut packets = None;
         let mut receivers = 0;
         self.namespace.for_each(&self.rooms, &self.except, |socket| {
-            if self.except_socket == Some(socket.id()) {
+            if self.except_socket == Some(socket.id()) || self.tracked.is_some_and(|(key, _)| socket.holds(key)) {
                 return;
             }
             receivers += 1;

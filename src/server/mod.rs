@@ -8,6 +8,7 @@ mod broadcast;
 mod client;
 mod encode;
 mod event;
+mod hold;
 mod middleware;
 mod namespace;
 mod refusal;

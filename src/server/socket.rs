@@ -15,7 +15,7 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{Admission, Args, Namespace, Refusal, RequestFailed, ServerEvent, encode};
+use super::{Admission, Args, Namespace, Refusal, RequestFailed, ServerEvent, encode, hold::Hold};
 use crate::{
     clock::Timestamp,
     ids::SocketId,
@@ -65,9 +65,7 @@ pub struct Socket {
     /// Packets that came before the CONNECT answer was queued; `None` afterwards.
     early: Mutex<Option<Vec<Early>>>,
     connecting: AtomicBool,
-    /// While it is connecting: tracked broadcasts are not sent but noted in `missed`.
-    muted: AtomicBool,
-    missed: Mutex<Vec<[u8; 12]>>,
+    hold: Hold,
     next_ack: AtomicU64,
     acks: Mutex<PendingAcks>,
 }
@@ -93,8 +91,7 @@ impl Socket {
             rooms: Mutex::default(),
             early: Mutex::new(Some(Vec::new())),
             connecting: AtomicBool::new(true),
-            muted: AtomicBool::new(false),
-            missed: Mutex::default(),
+            hold: Hold::default(),
             next_ack: AtomicU64::new(0),
             acks: Mutex::default(),
         })
@@ -181,20 +178,21 @@ impl Socket {
         self.push_tracked(&[], Receipt { socket: self.number, key, seq });
     }
 
-    /// From now on tracked broadcasts are not sent to this socket: it is being brought into its rooms, and what was missed before
-    /// has to come first.
-    pub fn mute(&self) {
-        self.muted.store(true, Ordering::Release);
+    /// From now on tracked broadcasts are not sent to this socket: what was missed before has to come first. [`Socket::hold`] says of
+    /// which keys that is true.
+    pub fn hold_all(&self) {
+        self.hold.all();
     }
 
-    /// Ends that, unless something was held back meanwhile: then its keys come back and the socket stays muted. Take it out of those
-    /// rooms and call again.
-    pub fn unmute(&self) -> Vec<[u8; 12]> {
-        let mut missed = self.missed();
-        if missed.is_empty() {
-            self.muted.store(false, Ordering::Release);
-        }
-        std::mem::take(&mut *missed)
+    /// Goes on holding back what is tracked by these keys alone, and by those of which something was held back since
+    /// [`Socket::hold_all`]. Returns them all; each is held until [`Socket::release`].
+    pub fn hold(&self, keys: HashSet<[u8; 12]>) -> HashSet<[u8; 12]> {
+        self.hold.narrow(keys)
+    }
+
+    /// From now on broadcasts with this key are sent.
+    pub fn release(&self, key: [u8; 12]) {
+        self.hold.release(key);
     }
 
     /// Sends an event and waits for the client's ack.
@@ -277,17 +275,13 @@ impl Socket {
         self.session.send_tracked(packets, receipt);
     }
 
+    /// Whether broadcasts with this key are held back from the socket now.
+    pub(super) fn holds(&self, key: [u8; 12]) -> bool {
+        self.hold.stops(key)
+    }
+
     /// Sends a broadcast that is tracked.
     pub(super) fn send_tracked(&self, packets: &[Outgoing], (key, seq): ([u8; 12], u64)) {
-        if self.muted.load(Ordering::Acquire) {
-            let mut missed = self.missed();
-            if self.muted.load(Ordering::Acquire) {
-                if !missed.contains(&key) {
-                    missed.push(key);
-                }
-                return;
-            }
-        }
         self.push_tracked(packets, Receipt { socket: self.number, key, seq });
     }
 
@@ -326,10 +320,6 @@ impl Socket {
         if let Some(acks) = self.acks().as_mut() {
             acks.remove(&id);
         }
-    }
-
-    fn missed(&self) -> MutexGuard<'_, Vec<[u8; 12]>> {
-        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn acks(&self) -> MutexGuard<'_, PendingAcks> {

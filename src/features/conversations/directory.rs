@@ -290,8 +290,8 @@ impl Conversations {
         conversations.into_iter().map(|id| Ok((id, reader.head(&LOG, &id)?))).collect()
     }
 
-    /// Puts a socket that is connecting into the rooms of its user and of his conversations, except those that `hold_back` picks:
-    /// they have a backlog that has to come first. Returns them; each goes live by `go_live`.
+    /// Puts a socket that is connecting into the rooms of its user and of his conversations. `hold_back` picks those that have a
+    /// backlog: their changes are held back from the socket until it has been told and they are released by [`go_live`]. Returns them.
     ///
     /// # Errors
     ///
@@ -300,20 +300,20 @@ impl Conversations {
         &self,
         socket: &Arc<Socket>,
         user: &UserId,
-        hold_back: impl Fn(&[ConversationId]) -> Result<HashSet<ConversationId>, Refusal>,
+        mut hold_back: impl FnMut(&[ConversationId]) -> Result<HashSet<ConversationId>, Refusal>,
     ) -> Result<HashSet<ConversationId>, Refusal> {
         // Nothing of a log reaches the socket before it is known where its backlogs end.
-        socket.mute();
+        socket.hold_all();
         // In the user's room first: from here on, membership changes move this socket like all the others.
         rooms::join_user(socket, user);
         let mut joined: Vec<ConversationId> = Vec::new();
-        let mut held = loop {
+        let held = loop {
             let epoch = self.epoch(user).load(Ordering::SeqCst);
             let conversations = self.of_user(user)?;
             let left: Vec<_> = joined.iter().copied().filter(|id| !conversations.contains(id)).collect();
             rooms::leave_conversations(socket, &left);
             rooms::join_conversations(socket, &conversations);
-            // Read once the socket is in the room: what is not in the log by now comes live, or is noted as missed.
+            // Read once the socket is in the room: what is not in the log by now comes live, or is noted as held back.
             let held = hold_back(&conversations)?;
             // A change that was committed after the reading and carried out before the joining would be undone by it.
             if self.epoch(user).load(Ordering::SeqCst) == epoch {
@@ -321,15 +321,8 @@ impl Conversations {
             }
             joined = conversations;
         };
-        rooms::leave_conversations(socket, &held.iter().copied().collect::<Vec<_>>());
-        loop {
-            let missed: Vec<_> = socket.unmute().into_iter().map(ConversationId::from_bytes).collect();
-            if missed.is_empty() {
-                return Ok(held);
-            }
-            rooms::leave_conversations(socket, &missed);
-            held.extend(missed);
-        }
+        let held = held.iter().map(|id| *id.as_bytes()).collect();
+        Ok(socket.hold(held).into_iter().map(ConversationId::from_bytes).collect())
     }
 
     /// Puts a socket that takes no chat events into the room of its user alone.

@@ -142,9 +142,9 @@ pub(super) fn join_conversations(socket: &Arc<Socket>, conversations: &[Conversa
     change_conversations(socket, conversations, Namespace::join);
 }
 
-/// Puts a socket into the room of a conversation whose backlog it has been told.
-pub(crate) fn go_live(socket: &Arc<Socket>, conversation: ConversationId) {
-    join_conversations(socket, &[conversation]);
+/// Lets changes of a conversation reach a socket that has been told its backlog.
+pub(crate) fn go_live(socket: &Socket, conversation: ConversationId) {
+    socket.release(*conversation.as_bytes());
 }
 
 /// Takes one socket out of the rooms of `conversations`.

@@ -1,6 +1,6 @@
 //! One socket gets what its user has missed.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::Notify;
 
@@ -28,7 +28,7 @@ const MAX_REST: usize = 16;
 
 /// What became of a conversation whose backlog was told.
 enum Settled {
-    /// The socket is in its room: everything after what it was told comes live.
+    /// Everything after what the socket was told comes live.
     Live,
     /// Something more had come by then.
     Behind,
@@ -41,15 +41,19 @@ pub(super) struct Flush {
     queue: OfflineQueue,
     socket: Arc<Socket>,
     user: UserId,
+    held: Arc<Held>,
 }
 
+/// The conversations that are held back from a socket, each with the end of its log when the socket connected.
+pub(super) type Held = HashMap<ConversationId, u64>;
+
 impl Flush {
-    pub(super) fn new(queue: OfflineQueue, socket: Arc<Socket>, user: UserId) -> Self {
-        Self { queue, socket, user }
+    pub(super) fn new(queue: OfflineQueue, socket: Arc<Socket>, user: UserId, held: Held) -> Self {
+        Self { queue, socket, user, held: Arc::new(held) }
     }
 
-    /// Tells everything from `starts` on. When the store fails the socket is closed, since it is in no room of these
-    /// conversations and would wait for ever; the client comes back.
+    /// Tells everything from `starts` on. When the store fails the socket is closed, since these conversations are held back from
+    /// it and it would wait for ever; the client comes back.
     pub(super) async fn run(self, starts: &[(ConversationId, Position)]) {
         let proved = Arc::new(Notify::new());
         self.queue.shared.flushing.insert(self.socket.id().clone(), Arc::clone(&proved));
@@ -106,8 +110,7 @@ impl Flush {
         for (change, event) in page.changes.iter().zip(replayed) {
             // Somebody who was removed a moment ago gets no more.
             let Some(event) = event.filter(|_| self.may_see(change.conversation)) else { continue };
-            // The user's own changes are no news to him.
-            if event.by == self.user {
+            if self.is_no_news(change, &event) {
                 continue;
             }
             told = true;
@@ -136,22 +139,25 @@ impl Flush {
         json
     }
 
-    /// Tells what has come since the page was read and puts the socket into the conversation's room, at a point where everything
-    /// before has been told and everything after will find the socket there.
+    /// Tells what has come since the page was read and releases the conversation, at a point where everything before has been told
+    /// and nothing after has been sent yet.
     async fn settle(&self, backlog: &Backlog, id: ConversationId) -> Result<Settled, Refusal> {
         let Some(cursor) = backlog.cursor(id) else { return Ok(Settled::Gone) };
         let mut batch = Batch::new();
         let end = batch.observe(&LOG, &id);
         let (queue, socket, user) = (self.queue.clone(), Arc::clone(&self.socket), self.user.clone());
+        let held = Arc::clone(&self.held);
         let settled = queue.shared.store.clone().commit_then(batch, move |committed| {
-            Self { queue, socket, user }.settle_at(id, cursor, committed.seq(end))
+            Self { queue, socket, user, held }.settle_at(id, cursor, committed.seq(end))
         });
         settled.await.map_err(|error: CommitError| Refusal::from(error))?
     }
 
-    /// Called in commit order, where `end` is exactly what has been told to those in the room.
+    /// Called in commit order, where `end` is exactly what has been told to others.
     fn settle_at(&self, id: ConversationId, cursor: u64, end: u64) -> Result<Settled, Refusal> {
         if !self.socket.is_connected() || !self.may_see(id) {
+            // Whoever is brought back later gets from then on what comes.
+            go_live(&self.socket, id);
             return Ok(Settled::Gone);
         }
         let mut rest = self.queue.shared.store.scan_log(&LOG, &id, cursor, MAX_REST + 1)?;
@@ -163,7 +169,7 @@ impl Flush {
         let changes: Vec<LoggedChange> =
             rest.into_iter().map(|(seq, entry)| LoggedChange { conversation: id, seq, entry }).collect();
         for (change, event) in changes.iter().zip(self.queue.shared.messages.replay(&changes)?) {
-            if let Some(event) = event.filter(|event| event.by != self.user) {
+            if let Some(event) = event.filter(|event| !self.is_no_news(change, event)) {
                 self.socket.emit_tracked(event.name, &[&event.json], *id.as_bytes(), change.seq);
             }
         }
@@ -171,6 +177,11 @@ impl Flush {
         self.socket.track(*id.as_bytes(), end);
         go_live(&self.socket, id);
         Ok(Settled::Live)
+    }
+
+    /// The user's own changes are no news to him, unless another of his devices made them while this one was connected.
+    fn is_no_news(&self, change: &LoggedChange, event: &Replayed) -> bool {
+        event.by == self.user && self.held.get(&change.conversation).is_none_or(|end| change.seq <= *end)
     }
 
     fn may_see(&self, id: ConversationId) -> bool {

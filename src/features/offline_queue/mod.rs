@@ -1,9 +1,9 @@
 //! What waits for people who are away, until its delivery is confirmed.
 //!
 //! Nothing is copied into a queue: what a user has missed is what lies past his delivery cursors in the logs of his conversations,
-//! so a message to a thousand absent members is one write. When a socket connects, the conversations with a backlog are held back
-//! from it; their changes come first, oldest first and in pages, and each conversation goes live for the socket at the very point
-//! where its backlog ends. So what was missed and what is live never mix within a conversation.
+//! so a message to a thousand absent members is one write. When a socket connects, the changes of conversations with a
+//! backlog are held back from it: the backlog comes first, oldest first and in pages, and each conversation goes live for the socket
+//! at the very point where its backlog ends. So what was missed and what is live never mix within a conversation.
 //!
 //! A cursor moves when an arrival is proved, by the transport or by the client's own receipts; moves are written behind. What was on
 //! its way but not proved comes again with `redelivered: true`.

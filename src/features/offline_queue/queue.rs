@@ -1,6 +1,9 @@
 //! The queue as the rest of the server sees it: sockets come and go, arrivals are proved.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use dashmap::DashMap;
 use tokio::sync::Notify;
@@ -8,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Config, Confirm,
-    flush::Flush,
+    flush::{Flush, Held},
     positions::{Position, Positions},
 };
 use crate::{
@@ -64,7 +67,7 @@ pub(super) struct Shared {
     tracker: TaskTracker,
     stop: CancellationToken,
     /// Conversations that are held back from sockets which have just connected, until their flush begins.
-    held: DashMap<SocketId, HashSet<ConversationId>>,
+    held: DashMap<SocketId, Held>,
     /// Flushes that wait for a proof of arrival.
     pub(super) flushing: DashMap<SocketId, Arc<Notify>>,
     /// A second namespace of the same session gets the same backlog as the first: which of them the app listens on is not known.
@@ -124,12 +127,14 @@ impl OfflineQueue {
     pub fn join(&self, socket: &Arc<Socket>, user: &UserId) -> Result<(), Refusal> {
         let sid = socket.session().sid();
         let starts = self.shared.starts.get(sid).map(|starts| Arc::clone(&starts));
+        let mut heads = HashMap::new();
         let held = self.shared.conversations.join_rooms(socket, user, |conversations| {
             let mut behind = HashSet::new();
             for (id, cursor, head) in self.shared.conversations.standing(user, conversations)? {
                 let position =
                     self.shared.position(user, id, Position { delivered: cursor.delivered, sent: cursor.sent });
                 let again = starts.as_ref().is_some_and(|starts| starts.iter().any(|(start, _)| *start == id));
+                heads.insert(id, head);
                 if position.delivered < head || again {
                     behind.insert(id);
                 }
@@ -137,6 +142,7 @@ impl OfflineQueue {
             Ok(behind)
         })?;
         if !held.is_empty() {
+            let held = held.into_iter().map(|id| (id, heads.get(&id).copied().unwrap_or_default())).collect();
             self.shared.held.insert(socket.id().clone(), held);
         }
         Ok(())
@@ -192,7 +198,7 @@ impl OfflineQueue {
     }
 
     /// Begins to tell a socket what was held back from it.
-    fn flush(&self, socket: &Arc<Socket>, user: &UserId, held: HashSet<ConversationId>) {
+    fn flush(&self, socket: &Arc<Socket>, user: &UserId, held: Held) {
         let sid = socket.session().sid().clone();
         // Looked at before the cursors are read: a session that has gone by now has left its word on them.
         let others = self.shared.conversations.rooms().sockets_of(user);
@@ -201,18 +207,18 @@ impl OfflineQueue {
         let starts = match self.shared.starts.entry(sid) {
             dashmap::Entry::Occupied(known) => {
                 // What came live meanwhile begins where the store says.
-                let mut starts: Vec<_> = known.get().iter().filter(|(id, _)| held.contains(id)).copied().collect();
-                let missing = held.iter().filter(|id| !starts.iter().any(|(known, _)| known == *id));
+                let mut starts: Vec<_> = known.get().iter().filter(|(id, _)| held.contains_key(id)).copied().collect();
+                let missing = held.keys().filter(|id| !starts.iter().any(|(known, _)| known == *id));
                 starts.extend(positions(missing.copied().collect()));
                 Arc::new(starts)
             }
             dashmap::Entry::Vacant(free) => {
-                let starts = Arc::new(positions(held.into_iter().collect()));
+                let starts = Arc::new(positions(held.keys().copied().collect()));
                 free.insert(Arc::clone(&starts));
                 starts
             }
         };
-        let flush = Flush::new(self.clone(), Arc::clone(socket), user.clone());
+        let flush = Flush::new(self.clone(), Arc::clone(socket), user.clone(), held);
         let stop = self.shared.stop.clone();
         self.shared.tracker.spawn(async move {
             tokio::select! {

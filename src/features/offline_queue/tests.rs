@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::{Config, backlog::Backlog, positions::Position};
 use crate::{
     features::{
         Features,
         receipts::UpTo,
-        testing::{features, features_with, id},
+        testing::{Device, features, features_with, id},
     },
     ids::ConversationId,
 };
@@ -109,6 +111,46 @@ async fn ones_own_messages_do_not_wait() {
     send_spaced(&features, "bob", one, "mine").await;
     assert_eq!(features.queue.size(&id("bob")).expect("readable").size, 0);
     assert_eq!(features.queue.size(&id("ann")).expect("readable").size, 1);
+}
+
+/// What a device hears until `last`.
+async fn heard_until(device: &mut Device, last: &str) -> Vec<String> {
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|text| text != last) {
+        // The flush reads where blocking is allowed, so time does not stand still for it.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let news = device.heard().into_iter().filter(|(name, _)| name == "message:new");
+        heard.extend(news.map(|(_, message)| message["content"].as_str().expect("a text").to_owned()));
+    }
+    heard
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_while_a_backlog_is_told_comes_after_it_and_the_rest_comes_at_once() {
+    let features = features();
+    let one = features.direct("ann", "bob").await;
+    for n in 0..150 {
+        features.send("ann", one, &n.to_string()).await.expect("stored");
+    }
+    let mut ann = features.device("ann");
+    let mut bob = features.device("bob");
+    let page: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    assert_eq!(heard_until(&mut bob, "99").await, page);
+    // The second page waits for the proof of the first.
+    features.send("ann", one, "late").await.expect("stored");
+    features.send("bob", one, "from another device").await.expect("stored");
+    bob.ok("join-conversation", &json!({"conversationId": one}));
+    ann.ok("user:typing", &json!({"conversationId": one, "isTyping": true}));
+    let names = bob.names();
+    assert!(names.iter().any(|name| name == "user:typing"), "{names:?}");
+    assert!(!names.iter().any(|name| name == "message:new"), "{names:?}");
+    features.queue.shared.flushing.iter().for_each(|flush| flush.notify_one());
+    let mut rest: Vec<String> = (100..150).map(|n| n.to_string()).collect();
+    rest.extend(["late".to_owned(), "from another device".to_owned()]);
+    assert_eq!(heard_until(&mut bob, "from another device").await, rest);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    features.send("ann", one, "live").await.expect("stored");
+    assert_eq!(heard_until(&mut bob, "live").await, ["live"]);
 }
 
 #[tokio::test(start_paused = true)]
