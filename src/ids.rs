@@ -261,6 +261,9 @@ fn as_text(digits: &[u8; 24]) -> &str {
 pub struct Sid(Arc<str>);
 
 impl Sid {
+    /// How much of it may be in a log: enough to follow a session, not enough to take it over.
+    pub const LOGGED_CHARS: usize = 6;
+
     /// A new id from the operating system's randomness.
     #[must_use]
     pub fn fresh() -> Self {
@@ -280,10 +283,10 @@ impl std::borrow::Borrow<str> for Sid {
     }
 }
 
-/// Shows the first six characters only: enough to follow a session in a log, not enough to take it over.
+/// Shows the first characters only.
 impl fmt::Debug for Sid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}..", self.0.get(..6).unwrap_or_default())
+        write!(f, "{}..", self.0.get(..Self::LOGGED_CHARS).unwrap_or_default())
     }
 }
 

@@ -318,11 +318,11 @@ impl Features {
         tokio::join!(
             self.auth.run(stop.clone(), clock.clone()),
             self.messages.run_expiry(stop.clone(), clock.clone()),
-            self.notifications.run(stop.clone(), clock),
+            self.notifications.run(stop.clone(), clock.clone()),
             self.queue.run(stop.clone()),
             self.locks.run(stop.clone()),
             self.presence.run(stop.clone()),
-            self.statuses.run(stop.clone()),
+            self.statuses.run(stop.clone(), clock),
             self.typing.run(stop.clone()),
             self.rate_limits.run(stop),
         );

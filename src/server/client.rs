@@ -190,7 +190,7 @@ impl Client {
         self.connect_deadline = None;
         self.session.set_max_message_bytes(self.shared.limits.max_message_bytes);
         socket.announce(&encode::connect(self.revision, &namespace, socket.id().as_str()));
-        let (socket_id, user) = (socket.id().as_str(), socket.user());
+        let (socket_id, user) = (socket.log_id(), socket.user());
         tracing::info!(target: SOCKET_EVENTS, socketId = socket_id, userId = user, %namespace, "Socket connected");
         route.middleware.connected(&socket, &self.handshake);
         self.sockets.push((route, socket));
@@ -237,8 +237,8 @@ impl Client {
         attachments: &[Bytes],
     ) -> Result<(), CloseReason> {
         let (route, socket) = self.find(packet.namespace).ok_or(CloseReason::ParseError)?;
-        let (socket_id, user, namespace) = (socket.id().as_str(), socket.user(), packet.namespace);
-        tracing::info!(target: SOCKET_EVENTS, eventName = name, namespace, socketId = socket_id, userId = user, "Socket event received");
+        let (user, namespace) = (socket.user(), packet.namespace);
+        tracing::info!(target: SOCKET_EVENTS, eventName = name, namespace, socketId = socket.log_id(), userId = user, "Socket event received");
         let event = Event { name, args, attachments, wants_ack: packet.id.is_some() };
         let served = route.handlers.get(name);
         served.map_or(&self.shared.unknown_events, |served| &served.received).inc();
@@ -365,7 +365,7 @@ fn disconnect(route: &Route, socket: &Arc<Socket>, reason: &str) {
     socket.mark_disconnected();
     route.namespace.remove(socket);
     let namespace = route.namespace.name();
-    let (socket_id, user) = (socket.id().as_str(), socket.user());
+    let (socket_id, user) = (socket.log_id(), socket.user());
     tracing::info!(target: SOCKET_EVENTS, socketId = socket_id, userId = user, %namespace, reason, "Socket disconnected");
     route.middleware.disconnected(socket, reason);
 }
@@ -380,7 +380,7 @@ impl Shared {
     fn reply(&self, socket: &Arc<Socket>, event: &str, id: Option<u64>, outcome: Outcome) {
         if let Outcome::Refused(refusal) = &outcome {
             self.metrics.refusal(refusal.code);
-            let (namespace, socket_id, user) = (&**socket.namespace().name(), socket.id().as_str(), socket.user());
+            let (namespace, socket_id, user) = (&**socket.namespace().name(), socket.log_id(), socket.user());
             tracing::warn!(
                 target: SOCKET_EVENTS, eventName = event, namespace, socketId = socket_id, userId = user,
                 code = refusal.code.name(), "Socket event refused"

@@ -18,7 +18,7 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{Admission, Args, Namespace, Refusal, RequestFailed, ServerEvent, encode, hold::Hold};
 use crate::{
     clock::Timestamp,
-    ids::SocketId,
+    ids::{Sid, SocketId},
     protocol::engineio::CloseReason,
     telemetry::SOCKET_EVENTS,
     transport::{Outgoing, Receipt, Session},
@@ -101,6 +101,17 @@ impl Socket {
     #[must_use]
     pub fn id(&self) -> &SocketId {
         &self.id
+    }
+
+    /// The id for the log, cut to its first characters where it is the session's sid, with which polling requests prove who they are:
+    /// so it is for clients 1.x and 2.x.
+    #[must_use]
+    pub fn log_id(&self) -> &str {
+        let (id, sid) = (self.id.as_str(), self.session.sid());
+        match id.strip_suffix(sid.as_str()) {
+            Some(prefix) => id.get(..prefix.len().saturating_add(Sid::LOGGED_CHARS)).unwrap_or_default(),
+            None => id,
+        }
     }
 
     /// The namespace it is connected to.
@@ -287,7 +298,7 @@ impl Socket {
 
     fn log_emission(&self, name: &str) {
         tracing::info!(
-            target: SOCKET_EVENTS, eventName = name, namespace = &**self.namespace.name(), socketId = self.id.as_str(),
+            target: SOCKET_EVENTS, eventName = name, namespace = &**self.namespace.name(), socketId = self.log_id(),
             userId = self.user(), "Socket event emitted"
         );
     }

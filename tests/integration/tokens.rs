@@ -151,6 +151,35 @@ async fn p31_blocking_and_revoking_end_live_sockets_on_every_namespace_and_keep_
 }
 
 #[tokio::test]
+async fn the_backend_asks_who_is_there() {
+    let sandbox = Sandbox::new();
+    let key = api_key(&sandbox).await;
+    let server = Server::start(&sandbox).await;
+    let ask = async |key: &str, users: &str| {
+        let path = format!("/api/server/presence?users={users}");
+        http::request(server.address, "GET", &path, &[("X-Api-Key", key)], b"").await
+    };
+    let ann = Client::connect(server.address, "ann").await;
+    let hidden = Client::connect(server.address, "hidden").await;
+    ann.ok("status:set", json!({"status": "busy"})).await;
+    hidden.ok("status:set", json!({"status": "offline"})).await;
+    let answer = ask(&key, "ann,hidden,nobody").await;
+    let statuses = answer.json();
+    assert_eq!(answer.status, 200, "{statuses}");
+    for (user, status) in [("ann", "busy"), ("hidden", "offline"), ("nobody", "offline")] {
+        assert_eq!(statuses["statuses"][user]["status"], status, "{statuses}");
+    }
+    assert_eq!(ask("hk_1_wrong", "ann").await.status, 401);
+    assert_eq!(ask(&key, "").await.refusal(), (400, "invalid_payload".to_owned()));
+    assert_eq!(ask(&key, "ann,,bob").await.refusal(), (400, "invalid_payload".to_owned()));
+    let many = |count| (0..count).map(|n: usize| n.to_string()).collect::<Vec<_>>().join(",");
+    assert_eq!(ask(&key, &many(100)).await.status, 200);
+    let refused = ask(&key, &many(101)).await;
+    assert_eq!((refused.status, &refused.json()["field"]), (400, &json!("users")), "{refused:?}");
+    server.calm_log();
+}
+
+#[tokio::test]
 async fn the_backend_sends_and_disconnects_and_reaches_live_sockets() {
     let sandbox = Sandbox::new();
     let key = api_key(&sandbox).await;

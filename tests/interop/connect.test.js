@@ -114,3 +114,22 @@ test('a client with a mistaken path does not connect', async () => {
         assert.ok(refused instanceof Refused, String(refused));
     }
 });
+
+test('the sid, with which polling requests prove who they are, is in no log line', async () => {
+    const logging = await Hobnob.start({ env: { SOCKET_LOGGING: 'true' } });
+    try {
+        for (const generation of GENERATIONS) {
+            const token = logging.token(`logged-${generation}`);
+            const peer = await Peer.connect(logging.url, { generation, transport: 'polling', token });
+            await peer.join('/messages', generation < 3 ? { query: `token=${token}` } : { auth: { token } });
+            await peer.ok('get-missed-messages', {});
+            const sid = peer.socket.io.engine.id;
+            assert.ok(sid.length >= 20, sid);
+            peer.close();
+            await logging.logs(new RegExp(`Socket disconnected.*logged-${generation}|logged-${generation}.*Socket disconnected`));
+            assert.ok(!logging.log.some((line) => line.includes(sid)), `${sid} is in the log:\n${logging.log.join('\n')}`);
+        }
+    } finally {
+        await logging.remove();
+    }
+});

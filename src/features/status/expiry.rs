@@ -12,7 +12,7 @@ use crate::{
     clock::Timestamp,
     ids::UserId,
     server::Refusal,
-    storage::{Batch, CommitError, Direction, KeyRange},
+    storage::{Batch, CommitError, Direction, KeyRange, expiry::SteadyClock},
 };
 
 /// How often texts past their time are looked for: an end is told late by this much at most.
@@ -22,8 +22,11 @@ const PAGE: usize = 256;
 
 impl Statuses {
     /// Sweeps until told to stop.
-    pub async fn run(&self, stop: CancellationToken) {
+    pub async fn run(&self, stop: CancellationToken, clock: SteadyClock) {
         while stop.run_until_cancelled(tokio::time::sleep(SWEEP_EVERY)).await.is_some() {
+            if !clock.is_steady() {
+                continue;
+            }
             if let Err(error) = self.expire().await {
                 tracing::warn!(%error, "statuses past their time could not be ended; trying again");
             }
