@@ -116,10 +116,10 @@ async fn serve(
     announce(&config, address, origin.as_ref());
     sd_notify::notify(&[NotifyState::Ready]).ok();
     let result = wait(&store, &obstacles, signals, reload).await;
-    stop_all(&config, &features, &transport, &stopper, &obstacles).await;
+    let drained = stop_all(&config, &features, &transport, &stopper, &obstacles).await;
     drop(door);
     let close = async {
-        features.stop().await;
+        features.stop(drained).await;
         store.close().await;
     };
     if timeout(CLOSE_RESERVE, close).await.is_err() {
@@ -203,13 +203,14 @@ fn tell_reloading() {
     }
 }
 
+/// Ends what goes on. False when some of it did not end in time.
 async fn stop_all(
     config: &Config,
     features: &Features,
     transport: &Transport<Server>,
     stopper: &Stopper,
     obstacles: &Obstacles,
-) {
+) -> bool {
     // Before anybody hears of the stop: whoever has heard may ask a second time at once.
     let again = signal(SignalKind::terminate());
     obstacles.set("P36", "stopping");
@@ -236,14 +237,19 @@ async fn stop_all(
             Err(_) => std::future::pending().await,
         }
     };
-    tokio::select! {
-        () = drained => {}
-        _ = again => tracing::warn!("told to stop a second time: not waiting for clients"),
+    let drained = tokio::select! {
+        () = drained => true,
+        _ = again => {
+            tracing::warn!("told to stop a second time: not waiting for clients");
+            false
+        }
         () = tokio::time::sleep(patience) => {
             tracing::warn!(connections = transport.sessions(), "clients did not leave in time");
+            false
         }
-    }
+    };
     stopper.stop.cancel();
+    drained
 }
 
 fn open(config: &Config) -> Result<Store, ExitError> {

@@ -328,9 +328,9 @@ impl Features {
         );
     }
 
-    /// Writes what is kept in memory. The last thing before the store is closed, when all sockets have gone.
-    pub async fn stop(&self) {
-        self.queue.stop().await;
+    /// Writes what is kept in memory. The last thing before the store is closed. `drained` says that all sockets have gone.
+    pub async fn stop(&self, drained: bool) {
+        self.queue.stop(drained).await;
         self.presence.stop().await;
     }
 

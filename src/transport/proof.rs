@@ -17,7 +17,7 @@ const WINDOW_PACKETS: usize = 256;
 const WINDOW_BYTES: usize = 1024 * 1024;
 /// Receipts that are remembered for one session, at most. Beyond, the oldest is forgotten and never confirmed by itself. That is
 /// harmless: proof of a later one implies it, and without any its packet comes again.
-const MAX_UNCONFIRMED: usize = 4096;
+const MAX_UNCONFIRMED: usize = 1024;
 
 /// What the layer above wants to hear of once the client has a packet. The transport does not look inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

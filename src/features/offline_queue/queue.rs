@@ -178,10 +178,11 @@ impl OfflineQueue {
         self.shared.positions.run(&self.shared.receipts, stop).await;
     }
 
-    /// Writes all cursors, at the very end.
-    pub async fn stop(&self) {
+    /// Writes all cursors, at the very end. Unless the sockets are `drained`, some have not said what was on its way to them: the
+    /// next start has to take that for a crash.
+    pub async fn stop(&self, drained: bool) {
         self.shared.positions.write(&self.shared.receipts).await;
-        if !self.shared.positions.is_empty() {
+        if !drained || !self.shared.positions.is_empty() {
             return;
         }
         let mut batch = Batch::new();

@@ -6,12 +6,14 @@ use serde_json::json;
 
 use super::{Config, backlog::Backlog, positions::Position};
 use crate::{
+    clock::Timestamp,
     features::{
-        Features,
+        self, Features,
         receipts::UpTo,
-        testing::{Device, features, features_with, id},
+        testing::{Device, features, features_on, id},
     },
     ids::ConversationId,
+    storage::Store,
 };
 
 fn backlog(features: &Features, config: &Config, user: &str) -> Backlog {
@@ -60,7 +62,7 @@ async fn what_is_confirmed_does_not_wait_any_more() {
     // A proof that is not written yet counts as well.
     features.queue.shared.positions.advance(&id("bob"), one, Position { delivered: 3, sent: 3 });
     assert_eq!(features.queue.size(&id("bob")).expect("readable").size, 0);
-    features.queue.stop().await;
+    features.queue.stop(true).await;
     assert_eq!(features.conversations.cursor(&id("bob"), one).expect("readable").delivered, 3);
 }
 
@@ -117,8 +119,7 @@ async fn ones_own_messages_do_not_wait() {
 async fn heard_until(device: &mut Device, last: &str) -> Vec<String> {
     let mut heard = Vec::new();
     while heard.last().is_none_or(|text| text != last) {
-        // The flush reads where blocking is allowed, so time does not stand still for it.
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::task::yield_now().await;
         let news = device.heard().into_iter().filter(|(name, _)| name == "message:new");
         heard.extend(news.map(|(_, message)| message["content"].as_str().expect("a text").to_owned()));
     }
@@ -148,7 +149,9 @@ async fn what_comes_while_a_backlog_is_told_comes_after_it_and_the_rest_comes_at
     let mut rest: Vec<String> = (100..150).map(|n| n.to_string()).collect();
     rest.extend(["late".to_owned(), "from another device".to_owned()]);
     assert_eq!(heard_until(&mut bob, "from another device").await, rest);
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    while !features.queue.shared.flushing.is_empty() {
+        tokio::task::yield_now().await;
+    }
     features.send("ann", one, "live").await.expect("stored");
     assert_eq!(heard_until(&mut bob, "live").await, ["live"]);
 }
@@ -170,8 +173,12 @@ async fn purging_says_how_much_and_a_trial_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn everything_is_doubtful_after_a_stop_that_left_no_mark() {
-    let features = features_with(super::super::Config::default());
-    let long_ago = crate::clock::Timestamp::from_millis(0);
-    assert!(features.queue.shared.is_doubtful(long_ago));
+async fn everything_before_a_stop_that_left_no_mark_is_doubtful() {
+    let store = Store::memory();
+    let long_ago = Timestamp::from_millis(0);
+    for (drained, doubtful_next) in [(false, true), (true, false)] {
+        features_on(&store, features::Config::default()).queue.stop(drained).await;
+        let next = features_on(&store, features::Config::default());
+        assert_eq!(next.queue.shared.is_doubtful(long_ago), doubtful_next, "drained: {drained}");
+    }
 }
