@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use futures_util::future::try_join_all;
 use tokio::sync::Notify;
 
 use super::{
@@ -25,6 +26,8 @@ use crate::{
 const PAGE: usize = 100;
 /// What may be told in one go where a conversation goes live. More is another page.
 const MAX_REST: usize = 16;
+/// Conversations that go live in one commit. Nobody else's commit goes on while they do.
+const SETTLED_TOGETHER: usize = 64;
 
 /// What became of a conversation whose backlog was told.
 enum Settled {
@@ -72,10 +75,12 @@ impl Flush {
             let (read, page) = read_page(backlog).await?;
             backlog = read;
             let told = self.tell(&backlog, &page)?;
-            for id in page.ended {
-                match self.settle(&backlog, id).await? {
-                    Settled::Live | Settled::Gone => backlog.close(id),
-                    Settled::Behind => {}
+            for ended in page.ended.chunks(SETTLED_TOGETHER) {
+                for (id, settled) in ended.iter().zip(self.settle_all(&backlog, ended).await?) {
+                    match settled {
+                        Settled::Live | Settled::Gone => backlog.close(*id),
+                        Settled::Behind => {}
+                    }
                 }
             }
             if told && !backlog.is_empty() && self.socket.is_connected() {
@@ -93,9 +98,8 @@ impl Flush {
         let (store, config, starts) = (shared.store.clone(), shared.config.clone(), starts.to_vec());
         let backlog = blocking(move || Backlog::open(&store, &config, starts)).await??;
         if backlog.dropped() > 0 {
-            for (id, cursor) in backlog.cursors() {
-                shared.conversations.pass_over(&self.user, id, cursor).await?;
-            }
+            let passed = backlog.cursors().map(|(id, cursor)| shared.conversations.pass_over(&self.user, id, cursor));
+            try_join_all(passed).await?;
             shared.metrics.queue_truncated().inc_by(backlog.dropped());
             self.socket.emit(&QueueTruncated { dropped: backlog.dropped() });
         }
@@ -137,6 +141,11 @@ impl Flush {
         };
         self.socket.emit_tracked(event.name, &[&json], *id.as_bytes(), seq);
         json
+    }
+
+    /// Settles conversations in one go: they would wait for the disk one after the other.
+    async fn settle_all(&self, backlog: &Backlog, ids: &[ConversationId]) -> Result<Vec<Settled>, Refusal> {
+        try_join_all(ids.iter().map(|id| self.settle(backlog, *id))).await
     }
 
     /// Tells what has come since the page was read and releases the conversation, at a point where everything before has been told
