@@ -262,6 +262,7 @@ const fn reason_name(reason: CloseReason) -> &'static str {
         CloseReason::TooLarge => "too large",
         CloseReason::ConnectTimeout => "connect timeout",
         CloseReason::SlowConsumer => "slow consumer",
+        CloseReason::Flood => "flood",
         CloseReason::ServerClose => "server close",
         CloseReason::Shutdown => "server shutting down",
     }

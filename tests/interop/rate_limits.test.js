@@ -89,6 +89,8 @@ test('a flood is cut off, and others go on', async () => {
     for (let n = 0; n < 400; n += 1) flood.emit('message:send', { to: 'dry', content: 'x' });
     await flood.hears('disconnect');
     await neighbour.ok('message:send', { to: 'flood', content: 'calm down' });
+    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    assert.match(metrics, /^hobnob_sessions_closed_total\{reason="flood"\} 1$/m);
     neighbour.close();
 });
 

@@ -81,9 +81,9 @@ pub struct ConnectionMetrics {
     /// The last beat of the client, or the last answer to a ping, in epoch milliseconds.
     #[schemars(with = "Option<i64>")]
     pub last_heartbeat: Option<Millis>,
-    /// Beats that did not come.
+    /// Beats that did not come, and pings that were not answered in time.
     pub missed_heartbeats: u64,
-    /// Beats that did not come since the last one did.
+    /// The same since the last one that did.
     pub consecutive_missed: u64,
     /// Beats of the client and answers to pings.
     pub total_heartbeats: u64,

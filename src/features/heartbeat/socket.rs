@@ -61,8 +61,8 @@ impl Heartbeats {
             max_latency: known(&latency, f64::from(latency.max) / 1000.0),
             last_latency: known(&latency, f64::from(latency.last) / 1000.0),
             last_heartbeat: beats.last.max(pongs).map(Millis),
-            missed_heartbeats: beats.missed,
-            consecutive_missed: beats.consecutive,
+            missed_heartbeats: beats.missed.saturating_add(u64::from(latency.missed)),
+            consecutive_missed: beats.consecutive.max(u64::from(latency.consecutive_missed)),
             total_heartbeats: beats.total.saturating_add(u64::from(latency.count)),
         })
     }

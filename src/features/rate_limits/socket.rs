@@ -10,6 +10,7 @@ use super::{
 use crate::{
     clock::{self, Instant},
     features::auth::{SignedIn, SocketListener},
+    protocol::engineio::CloseReason,
     server::{Event, Refusal, Socket},
 };
 
@@ -81,7 +82,7 @@ impl SocketListener for RateLimits {
         }
         if close {
             tracing::info!(user = %user.user, event = name, "a flood of events: the session is closed");
-            socket.close_session();
+            socket.session().close(CloseReason::Flood);
         }
         Err(Exceeded(verdict).into())
     }

@@ -68,6 +68,9 @@ pub enum CloseReason {
     /// The client read too slowly and its queue was full.
     #[error("slow consumer")]
     SlowConsumer,
+    /// The client sent far more events than it may.
+    #[error("flood")]
+    Flood,
     /// The application ended the session.
     #[error("server close")]
     ServerClose,

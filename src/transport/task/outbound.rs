@@ -135,7 +135,7 @@ impl<C: Connection> SessionTask<C> {
             post.answer.send(answer).ok();
         }
         let patience = match (self.engine.transport(), reason) {
-            (TransportKind::Polling, CloseReason::ServerClose) => CLOSE_POLL,
+            (TransportKind::Polling, CloseReason::ServerClose | CloseReason::Flood) => CLOSE_POLL,
             (TransportKind::Polling, CloseReason::Shutdown) => SHUTDOWN_POLL,
             (TransportKind::Polling | TransportKind::WebSocket, _) => CLOSE_LINGER,
         };
@@ -267,14 +267,14 @@ pub(super) fn discard(channel: &mut Channel) {
 }
 
 fn is_graceful(reason: CloseReason) -> bool {
-    matches!(reason, CloseReason::ServerClose | CloseReason::Shutdown)
+    matches!(reason, CloseReason::ServerClose | CloseReason::Flood | CloseReason::Shutdown)
 }
 
 /// Engine.IO errors end in a close frame without a code, as with the official server; limits of our own say which.
 fn websocket_code(reason: CloseReason) -> Option<u16> {
     match reason {
         CloseReason::TooLarge => Some(1009),
-        CloseReason::SlowConsumer => Some(1008),
+        CloseReason::SlowConsumer | CloseReason::Flood => Some(1008),
         CloseReason::Shutdown => Some(1001),
         CloseReason::ClientClose
         | CloseReason::TransportError
