@@ -224,6 +224,8 @@ settings! {
 
     "presence.offline_grace_ms": number(0, 3_600_000),
         "How long a user stays online after the last of his sockets has gone.";
+    "presence.max_told_members": number(0, 2000),
+        "In conversations with more members nobody is told who comes and goes and how they are; it is shown to whoever asks.";
 
     "typing.heartbeat_ms": number(100, 60_000),
         "A user's typing is told at most once within this time; clients repeat it as often.";

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChangeRecord, Conversations, LOG, directory::MAX_MEMBERS, store::MEMBERS};
+use super::{ChangeRecord, Conversations, LOG, directory::MAX_MEMBERS, store::CONVERSATIONS};
 use crate::{
     clock::Timestamp,
     ids::{ConversationId, UserId},
@@ -140,8 +140,7 @@ impl Conversations {
     ///
     /// When the store cannot be read.
     pub(crate) fn has_more_members_than(&self, conversation: ConversationId, count: usize) -> Result<bool, Refusal> {
-        let limit = count.saturating_add(1);
-        Ok(self.store.scan_prefix(&MEMBERS, &conversation, limit, Direction::Forward)?.len() > count)
+        Ok(self.store.get(&CONVERSATIONS, &conversation)?.is_some_and(|record| record.members > count))
     }
 
     /// Changes the cursors of a member; `change` says whether anything is new and may be called again. Returns the record before

@@ -177,7 +177,7 @@ impl Conversations {
         batch.put(&DIRECT, &pair, &DirectRecord { conversation: id });
         self.users.ensure(&mut batch, std::slice::from_ref(other))?;
         self.check_room_for_more(&[user.clone(), other.clone()])?;
-        draft(&mut batch, id, Kind::Direct, user, None);
+        draft(&mut batch, id, (Kind::Direct, None), user, 2);
         for (member, other) in [(user, other), (other, user)] {
             draft_member(
                 &mut batch,
@@ -229,7 +229,7 @@ impl Conversations {
                 MembershipChange { conversation: id, name, by: &by, added: &added, removed: &[], renamed: false };
             listener.ordered(&mut batch, &change);
         }
-        draft(&mut batch, id, Kind::Group, user, name);
+        draft(&mut batch, id, (Kind::Group, name), user, everybody.len());
         for member in &everybody {
             draft_member(&mut batch, id, member, &MembershipRecord { kind: Kind::Group, other: None }, member == user);
         }
@@ -382,9 +382,9 @@ impl Conversations {
 }
 
 /// Adds a new conversation to `batch`.
-fn draft(batch: &mut Batch, id: ConversationId, kind: Kind, user: &UserId, name: Option<String>) {
+fn draft(batch: &mut Batch, id: ConversationId, (kind, name): (Kind, Option<String>), user: &UserId, members: usize) {
     let created_at = Timestamp::now();
-    let record = ConversationRecord { kind, name, created_by: user.clone(), created_at, revision: 1 };
+    let record = ConversationRecord { kind, name, created_by: user.clone(), created_at, revision: 1, members };
     batch.put(&CONVERSATIONS, &id, &record);
 }
 

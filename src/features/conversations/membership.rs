@@ -172,6 +172,7 @@ impl Conversations {
         let mut record = group.record.value.clone();
         record.revision = record.revision.wrapping_add(1);
         record.name = change.name.clone().or(record.name);
+        record.members = (group.members.len() + change.added.len()).saturating_sub(change.removed.len());
         batch.put(&CONVERSATIONS, &id, &record);
         self.users.ensure(&mut batch, &change.added)?;
         let cursor = CursorRecord::at(if change.added.is_empty() { 0 } else { self.store.head(&LOG, &id)? });

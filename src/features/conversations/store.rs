@@ -45,6 +45,8 @@ pub(super) struct ConversationRecord {
     pub(super) created_at: Timestamp,
     /// Rises with every change of name or members, so that two changes at once cannot overlook each other.
     pub(super) revision: u32,
+    /// How many members there are: what is too much for a large group is decided without counting its rows.
+    pub(super) members: usize,
 }
 
 impl Record for ConversationRecord {

@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// How long a user stays online after the last of his sockets has gone, in milliseconds.
     pub offline_grace_ms: u64,
+    /// In conversations with more members nobody is told who comes and goes.
+    pub max_told_members: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { offline_grace_ms: 10_000 }
+        Self { offline_grace_ms: 10_000, max_told_members: 500 }
     }
 }
 

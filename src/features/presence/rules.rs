@@ -75,6 +75,13 @@ impl Presence {
         self.live.contains_key(user)
     }
 
+    /// In conversations with more members nobody is told who comes and goes: when all of a large group come back at once, each would be
+    /// told of each.
+    #[must_use]
+    pub fn max_told_members(&self) -> usize {
+        self.config.max_told_members
+    }
+
     /// When the user was last here, as far as others may know; for somebody who is not.
     ///
     /// # Errors

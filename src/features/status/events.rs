@@ -84,8 +84,8 @@ pub struct StatusList {
     pub statuses: BTreeMap<UserId, UserStatus>,
 }
 
-/// How a user is: on every change to those who share a conversation with him, dropped for slow readers; to his own sockets after
-/// `status:set` and when a `customStatus` has ended.
+/// How a user is: on every change to those who share a conversation of up to 500 members with him (`presence.max_told_members`),
+/// dropped for slow readers; to his own sockets after `status:set` and when a `customStatus` has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserStatus {
@@ -103,7 +103,7 @@ impl ServerEvent for UserStatus {
     const NAME: &'static str = "user-status";
 }
 
-/// A user has come; to those who share a conversation with him.
+/// A user has come; to those who hear of his `user-status`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct UserOnline(pub UserStatus);
 
@@ -111,7 +111,7 @@ impl ServerEvent for UserOnline {
     const NAME: &'static str = "user-online";
 }
 
-/// A user has gone, 10 s (`presence.offline_grace_ms`) after the last socket; to those who share a conversation with him.
+/// A user has gone, 10 s (`presence.offline_grace_ms`) after the last socket; to those who hear of his `user-status`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct UserOffline(pub UserStatus);
 

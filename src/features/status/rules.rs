@@ -251,7 +251,12 @@ impl Statuses {
     fn tell(&self, user: &UserId, before: Option<&Told>, told: Told) -> Result<(), Refusal> {
         let was_offline = before.is_none_or(|before| before.status == Status::Offline);
         let is_offline = told.status == Status::Offline;
-        let conversations = self.conversations.of_user(user)?;
+        let mut conversations = Vec::new();
+        for id in self.conversations.of_user(user)? {
+            if !self.conversations.has_more_members_than(id, self.presence.max_told_members())? {
+                conversations.push(id);
+            }
+        }
         let status = self.view(user, told)?;
         let rooms = self.conversations.rooms();
         rooms.emit_ephemeral(&conversations, user, &status);

@@ -10,8 +10,8 @@ use crate::{
     clock::Timestamp,
     codes::ErrorCode,
     features::{
-        Config, Features,
-        testing::{Device, features, features_on, id},
+        Config, Features, presence,
+        testing::{Device, features, features_on, features_with, id},
     },
     storage::Store,
 };
@@ -251,4 +251,22 @@ async fn sharing_is_looked_up_at_the_moment_also_among_very_many_conversations()
     bob.heard();
     ann.ok("status:set", &json!({"status": "away"}));
     assert!(told(&mut bob).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_large_groups_nobody_is_told_and_whoever_asks_is_shown() {
+    let presence = presence::Config { max_told_members: 2, ..presence::Config::default() };
+    let features = features_with(Config { presence, ..Config::default() });
+    let group = features.group("ann", &["bob"]).await;
+    let mut bob = features.device("bob");
+    let mut ann = features.device("ann");
+    assert_eq!(told(&mut bob).len(), 2, "user-status and user-online");
+    features.conversations.add_members(&id("ann"), group, &[id("cat")]).await.expect("an admin");
+    ann.ok("status:set", &json!({"status": "busy"}));
+    assert!(told(&mut bob).is_empty());
+    let shown = bob.ok("status:get", &json!({"userIds": ["ann"]}));
+    assert_eq!(shown["statuses"]["ann"]["status"], "busy");
+    features.conversations.remove_members(&id("ann"), group, &[id("cat")]).await.expect("an admin");
+    ann.ok("status:set", &json!({"status": "away"}));
+    assert_eq!(told(&mut bob).len(), 1, "small again");
 }
