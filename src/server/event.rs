@@ -89,6 +89,8 @@ pub trait ClientEvent: DeserializeOwned + JsonSchema + Send + 'static {
     /// What the ack carries beside `ok: true`; serializes to an object.
     type Ack: Serialize + JsonSchema;
 }
+    /// Whether anything may be sent with it, or nothing: what is no object counts as an empty one.
+    const TAKES_ANYTHING: bool = false;
 
 /// An event that the server sends, declared once and listed in the `SERVER_EVENTS` of its feature.
 pub trait ServerEvent: Serialize + JsonSchema {
@@ -130,6 +132,10 @@ where
 fn decode<E: ClientEvent>(event: &Event<'_>) -> Result<E, Refusal> {
     if !event.attachments.is_empty() {
         return Err(Refusal::invalid("payload", "binary attachments are not accepted here"));
+    }
+    if E::TAKES_ANYTHING {
+        let object = event.args.first().map(|arg| arg.get()).filter(|json| json.starts_with('{'));
+        return decode_json(object.unwrap_or("{}"));
     }
     let json = event.args.first().map_or("{}", |arg| arg.get());
     decode_json(if json == "null" { "{}" } else { json })

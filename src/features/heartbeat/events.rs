@@ -38,13 +38,14 @@ pub struct HeartbeatAck {
     pub metrics: ConnectionMetrics,
 }
 
-/// Asks for the metrics of this connection.
+/// Asks for the metrics of this connection. Anything may be sent with it, or nothing.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct GetMetrics {}
 
 impl ClientEvent for GetMetrics {
     const NAME: &'static str = "metrics:get";
     const ANSWER: Option<&'static str> = Some("metrics");
+    const TAKES_ANYTHING: bool = true;
     type Ack = MetricsAnswer;
 }
 
