@@ -1,10 +1,13 @@
 //! Events: what a handler gets, what it answers, and the typed declarations that features list.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, marker::PhantomData, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use schemars::JsonSchema;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, DeserializeOwned},
+};
 use serde_json::value::RawValue;
 
 use super::{Refusal, Socket};
@@ -86,11 +89,11 @@ pub trait ClientEvent: DeserializeOwned + JsonSchema + Send + 'static {
     const ALIASES: &'static [&'static str] = &[];
     /// The event that carries the answer when the client wants no ack.
     const ANSWER: Option<&'static str> = None;
+    /// Whether anything may be sent with it, or nothing: what is no object counts as an empty one.
+    const TAKES_ANYTHING: bool = false;
     /// What the ack carries beside `ok: true`; serializes to an object.
     type Ack: Serialize + JsonSchema;
 }
-    /// Whether anything may be sent with it, or nothing: what is no object counts as an empty one.
-    const TAKES_ANYTHING: bool = false;
 
 /// An event that the server sends, declared once and listed in the `SERVER_EVENTS` of its feature.
 pub trait ServerEvent: Serialize + JsonSchema {
@@ -130,12 +133,12 @@ where
 
 /// Reads the payload of an event: its first argument, or an empty object when there is none.
 fn decode<E: ClientEvent>(event: &Event<'_>) -> Result<E, Refusal> {
-    if !event.attachments.is_empty() {
-        return Err(Refusal::invalid("payload", "binary attachments are not accepted here"));
-    }
     if E::TAKES_ANYTHING {
         let object = event.args.first().map(|arg| arg.get()).filter(|json| json.starts_with('{'));
         return decode_json(object.unwrap_or("{}"));
+    }
+    if !event.attachments.is_empty() {
+        return Err(Refusal::invalid("payload", "binary attachments are not accepted here"));
     }
     let json = event.args.first().map_or("{}", |arg| arg.get());
     decode_json(if json == "null" { "{}" } else { json })
@@ -155,11 +158,38 @@ pub fn decode_json<T: DeserializeOwned>(json: &str) -> Result<T, Refusal> {
     if let Ok(payload) = serde_json::from_str(json) {
         return Ok(payload);
     }
+    // Apart from the types: for serde a number in place of a word is no JSON either.
+    if serde_json::from_str::<de::IgnoredAny>(json).is_err() {
+        return Err(Refusal::invalid("payload", "expected JSON"));
+    }
     let mut deserializer = serde_json::Deserializer::from_str(json);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         explain(if path == "." { "payload" } else { &path }, &error.inner().to_string())
     })
+}
+
+/// Reads an object within a payload; serde would take an array for one, field by field.
+///
+/// # Errors
+///
+/// For anything but an object, and those of `T`.
+pub fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct Object<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Object<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(de::value::MapAccessDeserializer::new(map))
+        }
+    }
+
+    deserializer.deserialize_map(Object(PhantomData))
 }
 
 /// Turns serde's sentence into ours: the field first, then what was expected; positions in the text help nobody here.
@@ -194,8 +224,6 @@ fn success(ack: &impl Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Debug, Deserialize)]
@@ -218,6 +246,9 @@ mod tests {
         assert_eq!(refusal("{}"), "conversationId: required");
         assert_eq!(refusal("[1,2]"), "payload: expected an object");
         assert_eq!(refusal("7"), "payload: expected an object");
+        assert_eq!(refusal("{"), "payload: expected JSON");
+        assert_eq!(refusal(r#"{"conversationId":"a","mentions":["b""#), "payload: expected JSON");
+        assert_eq!(refusal(r#"{"conversationId":"a"}x"#), "payload: expected JSON");
         assert_eq!(refusal(r#"{"conversationId":"a","mentions":["b",7]}"#), "mentions[1]: expected a string");
     }
 

@@ -33,7 +33,7 @@ use self::routes::Route;
 pub use self::{
     broadcast::Broadcast,
     client::Client,
-    event::{Args, ClientEvent, Event, Handler, Outcome, Reply, ServerEvent, decode_json},
+    event::{Args, ClientEvent, Event, Handler, Outcome, Reply, ServerEvent, decode_json, object},
     middleware::{Admission, ConnectError, ConnectRequest, Connecting, Middleware},
     namespace::Namespace,
     refusal::{ErrorBody, Refusal, Refused, RequestFailed},

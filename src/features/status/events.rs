@@ -9,7 +9,7 @@ use super::{Custom, Status};
 use crate::{
     clock::Timestamp,
     ids::UserId,
-    server::{ClientEvent, ServerEvent, ServerEventDoc},
+    server::{ClientEvent, ServerEvent, ServerEventDoc, object},
 };
 
 /// What this feature sends.
@@ -43,7 +43,10 @@ pub enum CustomChange {
 
 impl<'de> Deserialize<'de> for CustomChange {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Option::deserialize(deserializer)?.map_or(Self::Clear, Self::Set))
+        #[derive(Deserialize)]
+        struct Object(#[serde(deserialize_with = "object")] Custom);
+
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Clear, |Object(custom)| Self::Set(custom)))
     }
 }
 
