@@ -3,8 +3,9 @@
 
 use axum::{
     Router,
-    extract::{FromRequest, FromRequestParts, Query, Request},
+    extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request, rejection::RawPathParamsRejection},
     handler::Handler,
+    middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::{MethodFilter, on},
 };
@@ -35,7 +36,8 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
                 // "Failed to deserialize query string: limit: invalid digit found in string"
                 let reason = rejection.body_text();
                 let reason = reason.rsplit_once("string: ").map_or(&*reason, |(_, reason)| reason);
-                Err(Refusal::new(ErrorCode::InvalidPayload, reason.to_owned()).with("field", "query"))
+                let field = reason.split_once(": ").map_or("query", |(field, _)| field);
+                Err(Refusal::new(ErrorCode::InvalidPayload, reason.to_owned()).with("field", field))
             }
         }
     }
@@ -210,6 +212,19 @@ impl Rest {
 
     /// The router.
     pub fn into_router(self) -> Router {
-        self.router
+        self.router.layer(from_fn(refuse_unreadable))
+    }
+}
+
+/// A part of the path that is no text names nothing, and is answered like any other that names nothing.
+async fn refuse_unreadable(
+    params: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match params {
+        Err(RawPathParamsRejection::InvalidUtf8InPathParam(_)) => Refusal::not_found("path").into_response(),
+        // Routes without such parts have none to read.
+        Ok(_) | Err(_) => next.run(request).await,
     }
 }
