@@ -77,8 +77,11 @@ impl Conversations {
     ///
     /// # Errors
     ///
-    /// `not_found` for everybody but members, `forbidden` for everybody but admins.
+    /// `not_found` for everybody but members, `forbidden` for everybody but admins, `too_long` for more than a group can have.
     pub async fn remove_members(&self, user: &UserId, id: ConversationId, members: &[UserId]) -> Result<(), Refusal> {
+        if members.len() > MAX_MEMBERS {
+            return Err(Refusal::too_long("members", MAX_MEMBERS, "members"));
+        }
         self.change(user, id, |group| {
             group.require_admin(user)?;
             let removed: Vec<UserId> = group
