@@ -74,6 +74,9 @@ impl Emit {
         if self.rooms.is_empty() && self.users.is_empty() {
             return Err(Refusal::invalid("users", "expected users or rooms"));
         }
+        if self.rooms.len() > MAX_ROOMS {
+            return Err(Refusal::too_long("rooms", MAX_ROOMS, "users and rooms"));
+        }
         if self.rooms.len() + self.users.len() > MAX_ROOMS {
             return Err(Refusal::too_long("users", MAX_ROOMS, "users and rooms"));
         }
