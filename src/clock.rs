@@ -99,7 +99,7 @@ impl JsonSchema for Timestamp {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         // Written as ISO-8601; read as that or as epoch milliseconds.
-        let kind = if generator.contract().is_deserialize() { json!(["string", "integer"]) } else { json!("string") };
+        let kind = if generator.contract().is_deserialize() { json!(["string", "number"]) } else { json!("string") };
         json_schema!({"type": kind, "format": "date-time"})
     }
 }
