@@ -8,8 +8,7 @@ use axum::{
 };
 use hyper::StatusCode;
 use schemars::JsonSchema;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use super::{ConversationView, Conversations, Kind};
 use crate::{
@@ -42,7 +41,8 @@ pub fn routes(conversations: &Arc<Conversations>) -> Rest {
         .body::<Members>()
         .answer::<ConversationView>();
     let remove = Endpoint::delete("/api/conversations/{id}/members", "Removes members; for admins, or oneself.")
-        .body::<Members>();
+        .body::<Members>()
+        .answer::<Removed>();
     Rest::new()
         .on(list_them, conversations, list)
         .on(make, conversations, create)
@@ -79,6 +79,19 @@ struct CreateDirect {
 struct Members {
     #[serde(alias = "memberIds", alias = "participants")]
     members: Vec<UserId>,
+}
+
+/// What comes of a removal: the conversation after it, for somebody who is still in it.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum Removed {
+    /// Others were removed.
+    Others(Box<ConversationView>),
+    /// The caller has left.
+    Oneself {
+        /// `ok`.
+        message: &'static str,
+    },
 }
 
 /// `GET /api/conversations?page=&limit=`: the caller's conversations, the latest activity first.
@@ -146,14 +159,14 @@ async fn remove_members(
     Caller(caller): Caller,
     Path(id): Path<String>,
     Payload(members): Payload<Members>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Json<Removed>, Refusal> {
     let id = parse_id(&id)?;
     if members.members == [caller.user.clone()] {
         conversations.leave(&caller.user, id).await?;
-        return Ok(Json(json!({"message": "ok"})));
+        return Ok(Json(Removed::Oneself { message: "ok" }));
     }
     conversations.remove_members(&caller.user, id, &members.members).await?;
-    Ok(Json(json!(conversations.view(id)?)))
+    Ok(Json(Removed::Others(Box::new(conversations.view(id)?))))
 }
 
 async fn direct(

@@ -9,7 +9,7 @@ use axum::{
 use hyper::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::{Draft, HistoryRange, MessageView, Messages};
 use crate::{
@@ -35,13 +35,15 @@ pub fn routes(messages: &Arc<Messages>) -> Rest {
         .answer::<History>();
     let change =
         Endpoint::put("/api/messages/{id}", "Changes the text; for the sender.").body::<Edit>().answer::<MessageView>();
-    let remove = Endpoint::delete("/api/messages/{id}", "Deletes a message for everybody; for its sender and admins.");
+    let remove = Endpoint::delete("/api/messages/{id}", "Deletes a message for everybody; for its sender and admins.")
+        .answer::<Done>();
     let copy = Endpoint::post("/api/messages/{id}/forward", "Puts copies of a message into other conversations.")
         .body::<Targets>()
         .answer::<Forwarded>();
     let pin_one =
-        Endpoint::post("/api/messages/{id}/pin", "Pins a message; for admins, or both in a direct conversation.");
-    let unpin_one = Endpoint::delete("/api/messages/{id}/pin", "Takes the pin off a message.");
+        Endpoint::post("/api/messages/{id}/pin", "Pins a message; for admins, or both in a direct conversation.")
+            .answer::<Done>();
+    let unpin_one = Endpoint::delete("/api/messages/{id}/pin", "Takes the pin off a message.").answer::<Done>();
     let list_pinned = Endpoint::get("/api/messages/conversation/{id}/pinned", "The pinned messages of a conversation.")
         .answer::<PinnedMessages>();
     Rest::new()
@@ -79,6 +81,15 @@ struct History {
     page: usize,
     limit: usize,
 }
+
+/// It is done.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "MessageDone")]
+struct Done {
+    message: &'static str,
+}
+
+const DONE: Done = Done { message: "ok" };
 
 /// `POST /api/messages {conversationId | to, content, ...}`: 201, or 200 for a repeat of the same client key.
 async fn send(
@@ -128,9 +139,9 @@ async fn delete(
     State(messages): State<Arc<Messages>>,
     Caller(caller): Caller,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Json<Done>, Refusal> {
     messages.delete(&caller.user, parse_id(&id)?).await?;
-    Ok(Json(json!({"message": "ok"})))
+    Ok(Json(DONE))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -170,9 +181,9 @@ async fn pin(
     State(messages): State<Arc<Messages>>,
     Caller(caller): Caller,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Json<Done>, Refusal> {
     messages.pin(&caller.user, parse_id(&id)?, true).await?;
-    Ok(Json(json!({"message": "ok"})))
+    Ok(Json(DONE))
 }
 
 /// `DELETE /api/messages/{id}/pin`.
@@ -180,9 +191,9 @@ async fn unpin(
     State(messages): State<Arc<Messages>>,
     Caller(caller): Caller,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Json<Done>, Refusal> {
     messages.pin(&caller.user, parse_id(&id)?, false).await?;
-    Ok(Json(json!({"message": "ok"})))
+    Ok(Json(DONE))
 }
 
 /// `GET /api/messages/conversation/{id}/pinned`.
