@@ -10,6 +10,7 @@
 #![allow(unreachable_pub, reason = "the modules of one test program share what is in `support`")]
 
 mod bad_input;
+mod cases;
 mod cli;
 mod config;
 mod credentials;

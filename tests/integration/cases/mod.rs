@@ -1,0 +1,136 @@
+//! Every event and every route with its four cases: success, refusal, somebody else's object, bad input.
+//!
+//! A file per feature has the tables; `row.rs` says what a row is. Some cases are the same for all rows and stand in none of them: that
+//! credentials are asked for and the rate is limited (refusal), that fields of foreign types, missing ones and endless ones are
+//! refused by name (bad input, made from the generated documents), that an absent object and somebody else's are answered to the
+//! letter alike, and that somebody who shares nothing with anybody hears of nothing.
+
+mod auth;
+mod backend;
+mod conversations;
+mod documents;
+mod heartbeat;
+mod limits;
+mod locks;
+mod marks;
+mod messages;
+mod missed;
+mod notifications;
+mod operators;
+mod queue;
+mod receipts;
+mod row;
+mod run;
+mod scene;
+mod statuses;
+mod told;
+mod typing;
+mod wrong;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use documents::Documents;
+use row::Row;
+
+fn all() -> Vec<Row> {
+    [
+        auth::rows(),
+        backend::rows(),
+        conversations::rows(),
+        heartbeat::rows(),
+        locks::rows(),
+        marks::rows(),
+        messages::rows(),
+        missed::rows(),
+        notifications::rows(),
+        operators::rows(),
+        queue::rows(),
+        receipts::rows(),
+        statuses::rows(),
+        typing::rows(),
+    ]
+    .concat()
+}
+
+#[test]
+fn every_event_and_route_has_its_four_cases() {
+    let documents = Documents::read();
+    let (mut events, mut routes) = (BTreeMap::new(), BTreeSet::new());
+    for row in all() {
+        let cases =
+            [("success", &row.success), ("refusal", &row.refusal), ("foreign", &row.foreign), ("bad", &row.bad)];
+        for (name, cases) in cases {
+            assert!(cases.is_answered(), "{} has no case {name}, and no reason for it", row.name);
+        }
+        let is_new = if row.route().is_some() {
+            routes.insert(row.name.to_owned())
+        } else {
+            let namespaces: BTreeSet<_> = row.namespaces.iter().map(|name| (*name).to_owned()).collect();
+            events.insert(row.name.to_owned(), namespaces).is_none()
+        };
+        assert!(is_new, "{} has two rows", row.name);
+    }
+    assert_eq!(events, documents.events("receive"), "the rows of events, and what the document says");
+    assert_eq!(routes, documents.route_names(), "the rows of routes, and what the document says");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conversations_answer_as_their_rows_say() {
+    run::run(&conversations::rows(), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_answer_as_their_rows_say() {
+    run::run(&messages::rows(), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reactions_pins_and_copies_answer_as_their_rows_say() {
+    run::run(&marks::rows(), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_and_locks_answer_as_their_rows_say() {
+    run::run(&[receipts::rows(), locks::rows()].concat(), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missed_messages_and_the_queue_answer_as_their_rows_say() {
+    run::run(&[missed::rows(), queue::rows()].concat(), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notifications_answer_as_their_rows_say() {
+    run::run(&notifications::rows(), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn typing_and_statuses_answer_as_their_rows_say() {
+    // Typing is told at most once in so many milliseconds, for each user and conversation.
+    run::run(&[typing::rows(), statuses::rows()].concat(), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_and_tokens_answer_as_their_rows_say() {
+    run::run(&[heartbeat::rows(), auth::rows()].concat(), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_backend_is_answered_as_its_rows_say() {
+    run::run(&backend::rows(), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_are_answered_as_their_rows_say() {
+    run::run(&operators::rows(), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_is_refused_beyond_the_rate() {
+    limits::events(&all()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_is_refused_beyond_the_rate() {
+    limits::routes(&all()).await;
+}
