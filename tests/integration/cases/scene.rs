@@ -213,6 +213,24 @@ impl Scene {
         Answer { body: serde_json::from_str(&text).expect("still JSON"), ..answer }
     }
 
+    /// The group, if there is one, is as ann and ben have made it.
+    pub async fn untouched(&self, world: &World) -> Result<(), String> {
+        let Some(group) = self.ids.get("group") else { return Ok(()) };
+        let group = world.rest("ann", "GET", &format!("/api/conversations/{group}"), &Value::Null).await;
+        fits(
+            &json!({"name": "a group", "participants": [{"id": "ann"}, {"id": "ben"}], "admins": ["ann"]}),
+            &group.body,
+        )?;
+        let path = format!("/api/messages/conversation/{}", group.body["id"].as_str().expect("an id"));
+        let history = world.rest("ann", "GET", &path, &Value::Null).await;
+        let as_sent =
+            json!({"content": "a text", "edited": false, "deleted": false, "isPinned": false, "reactions": []});
+        let messages = history.body["messages"].as_array().ok_or("no history")?;
+        messages.iter().try_for_each(|message| fits(&as_sent, message))?;
+        let sent = ["message", "bens"].iter().filter(|name| self.ids.contains_key(**name)).count();
+        if messages.len() == sent { Ok(()) } else { Err(format!("there are messages of others: {messages:?}")) }
+    }
+
     /// The id of an object, which is made now unless it is there.
     async fn id(&mut self, world: &mut World, name: &str) -> Result<String, String> {
         let needed = match name {

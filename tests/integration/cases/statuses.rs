@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::row::{Access::User, CHAT, Row, ask, at, event, route};
+use super::row::{
+    Access::{Backend, User},
+    CHAT, Row, ask, at, event, route,
+};
 
 /// What makes ann and ben know each other.
 const JOIN: &str = "join-conversation";
@@ -54,5 +57,24 @@ pub fn rows() -> Vec<Row> {
         .no_refusal("everybody may ask, and hears of those whom he knows")
         .foreign(at("~person").code("not_found"))
         .no_bad("it takes nothing but an id");
-    vec![set, get, of_one]
+    vec![set, get, of_one, presence()]
 }
+
+fn presence() -> Row {
+    route("GET /api/server/presence", Backend)
+        .success(
+            at("").query("?users=ann,$fresh").after("ann", "heartbeat", json!({})).holds(
+                json!({"statuses": {"ann": {"userId": "ann"}, "$fresh": {"status": "offline", "lastSeen": null}}}),
+            ),
+        )
+        .no_refusal("the backend may ask for everybody")
+        .no_foreign("the backend may see every user, and whoever does not exist is offline")
+        .bad(at("").invalid("users"))
+        .bad(at("").query("?users=ann,").invalid("users"))
+        .bad(at("").query("?users=a%0Ab").invalid("users"))
+        .bad(at("").query(MANY).too_long("users"))
+}
+
+/// More users than one may ask for.
+const MANY: &str = "?users=a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,\
+    a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a";

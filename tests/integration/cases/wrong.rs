@@ -62,7 +62,7 @@ pub fn queries(documents: &Documents, fields: &[Field]) -> Vec<(String, String)>
         } else if is_enum(documents, &field.schema) {
             &["nope", "%F0%9F%A6%80", "%00"]
         } else {
-            &["%F0%9F%A6%80", "%00"]
+            &["%00"]
         };
         wrong.extend(values.iter().map(|value| (field.name.clone(), format!("?{}={value}", field.name))));
     }
