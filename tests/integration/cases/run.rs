@@ -151,7 +151,7 @@ impl Run<'_> {
         let mut scene = Scene::new(is_absent);
         let answer = self.send(self.row.name, case, by, &mut scene).await?;
         self.check(&answer, case, &mut scene).await?;
-        Ok(scene.masked(answer))
+        Ok(scene.masked(&answer))
     }
 
     /// P32: what is somebody else's is answered as what does not exist, to the letter, and nothing happens to it.
@@ -159,7 +159,7 @@ impl Run<'_> {
         let mut scene = Scene::new(false);
         let there = self.send(self.row.name, case, "eve", &mut scene).await?;
         self.check(&there, case, &mut scene).await?;
-        let there = scene.masked(there);
+        let there = scene.masked(&there);
         let nowhere = self.tried(case, "eve", true).await.map_err(|why| format!("for an absent one: {why}"))?;
         if there != nowhere {
             return Err(format!("{there:?}, and for an absent one {nowhere:?}"));
