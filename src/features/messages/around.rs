@@ -1,26 +1,18 @@
-//! What is shown with messages and is not in their rows: who wrote them, who reacted, how far they have come.
+//! What is shown with messages and is not in their rows: who wrote them, how far they have come.
 
 use std::collections::{HashMap, hash_map::Entry};
 
-use super::{
-    MessageRecord, MessageStatus, MessageView, Messages, ReactionView,
-    store::{REACTIONS, ReactionsRecord},
-    view::Sender,
-};
+use super::{MessageRecord, MessageStatus, MessageView, Messages, view::Sender};
 use crate::{
     features::users::Profile,
     ids::{ConversationId, MessageId, UserId},
     server::Refusal,
 };
 
-/// Users shown by name under one emoji; the count goes on.
-const MAX_SHOWN_USERS: usize = 100;
-
 /// What belongs to some messages, read at once.
 #[derive(Debug, Default)]
 pub(crate) struct Around {
     authors: HashMap<UserId, Profile>,
-    reactions: HashMap<MessageId, ReactionsRecord>,
     standings: HashMap<ConversationId, Standing>,
 }
 
@@ -42,12 +34,7 @@ impl Messages {
         standings: bool,
     ) -> Result<Around, Refusal> {
         let authors = self.users.profiles(messages.clone().map(|(_, record)| &record.sender))?;
-        let mut ids: Vec<MessageId> = messages.clone().map(|(id, _)| id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let rows = self.store.get_many(&REACTIONS, &ids)?;
-        let reactions = ids.into_iter().zip(rows).filter_map(|(id, row)| Some((id, row?))).collect();
-        let mut around = Around { authors, reactions, standings: HashMap::new() };
+        let mut around = Around { authors, standings: HashMap::new() };
         if standings {
             for (_, record) in messages {
                 if let Entry::Vacant(unknown) = around.standings.entry(record.conversation) {
@@ -74,7 +61,6 @@ impl Around {
         let author = self.authors.get(&record.sender).cloned();
         let sender = author.map_or_else(|| Sender::Id(record.sender.clone()), Sender::Profile);
         let mut view = MessageView::new(id, record, sender);
-        view.reactions = self.reactions.get(&id).map(ReactionsRecord::view).unwrap_or_default();
         if let Some(standing) = self.standings.get(&view.conversation_id) {
             standing.apply(&mut view);
         }
@@ -97,17 +83,5 @@ impl Standing {
             _ => MessageStatus::Sent,
         };
         (view.delivered_to, view.read_by) = (Some(delivered_to), Some(read_by));
-    }
-}
-
-impl ReactionsRecord {
-    /// The reactions as clients see them.
-    pub(crate) fn view(&self) -> Vec<ReactionView> {
-        let view = |(emoji, users): &(String, Vec<UserId>)| ReactionView {
-            emoji: emoji.clone(),
-            count: users.len(),
-            user_ids: users.iter().take(MAX_SHOWN_USERS).cloned().collect(),
-        };
-        self.by_emoji.iter().map(view).collect()
     }
 }

@@ -1,23 +1,21 @@
 //! The events of messages.
 
-use std::borrow::Cow;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Draft, MessageRecord, MessageView, ReactionView};
+use super::{Deleted, Draft, MessageNew, MessageView, Pinned, ReactionUpdated, Unpinned, Updated};
 use crate::{
     features::conversations::Empty,
-    ids::{ConversationId, MessageId, UserId},
-    server::{ClientEvent, ServerEvent, ServerEventDoc},
+    ids::{ConversationId, MessageId},
+    server::{ClientEvent, ServerEventDoc},
 };
 
 /// What this feature sends.
 pub const SERVER_EVENTS: &[ServerEventDoc] = &[
     ServerEventDoc::of::<MessageNew>(),
-    ServerEventDoc::of::<Updated<'_>>(),
-    ServerEventDoc::of::<Deleted<'_>>(),
+    ServerEventDoc::of::<Updated>(),
+    ServerEventDoc::of::<Deleted>(),
     ServerEventDoc::of::<ReactionUpdated>(),
     ServerEventDoc::of::<Pinned>(),
     ServerEventDoc::of::<Unpinned>(),
@@ -114,6 +112,9 @@ pub struct ForwardMessage {
     pub message_id: MessageId,
     /// Where to; 1 to 20.
     pub conversation_ids: Vec<ConversationId>,
+    /// The client's own key, 1 to 128 bytes: repeating the request with it is harmless.
+    #[serde(default)]
+    pub client_id: Option<String>,
 }
 
 impl ClientEvent for ForwardMessage {
@@ -153,190 +154,4 @@ pub struct UnpinMessage {
 impl ClientEvent for UnpinMessage {
     const NAME: &'static str = "message:unpin";
     type Ack = Empty;
-}
-
-/// A message was sent; to everybody in the conversation, the sender too.
-#[derive(Debug, Serialize)]
-pub enum MessageNew {}
-
-impl MessageNew {
-    /// The payload for a message that is written as JSON already: the same text goes into the sender's ack.
-    pub(crate) fn json(message: &str, change_seq: u64) -> String {
-        let open = message.strip_suffix('}').unwrap_or(message);
-        format!(r#"{open},"changeSeq":{change_seq}}}"#)
-    }
-}
-
-impl JsonSchema for MessageNew {
-    fn schema_name() -> Cow<'static, str> {
-        "MessageNew".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        NewSchema::json_schema(generator)
-    }
-}
-
-/// A message was sent; to everybody in the conversation, the sender too.
-#[derive(JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it describes what `MessageNew::json` writes")]
-struct NewSchema {
-    #[serde(flatten)]
-    message: MessageView,
-    /// The number of this change in the conversation's log: what a client keeps as its cursor.
-    change_seq: u64,
-}
-
-impl ServerEvent for MessageNew {
-    const NAME: &'static str = "message:new";
-}
-
-/// The text of a message has changed; to everybody in the conversation.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "MessageUpdated")]
-pub struct Updated<'a> {
-    /// The message after it.
-    #[serde(flatten)]
-    pub message: &'a MessageView,
-    /// Its id once more.
-    pub message_id: MessageId,
-    /// Who changed it.
-    pub edited_by: &'a UserId,
-    /// The number of this change in the conversation's log.
-    pub change_seq: u64,
-}
-
-impl ServerEvent for Updated<'_> {
-    const NAME: &'static str = "message:updated";
-}
-
-/// A message was deleted; to everybody in the conversation.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "MessageDeleted")]
-pub struct Deleted<'a> {
-    /// The message.
-    pub message_id: MessageId,
-    /// The same, as the reference app names it.
-    #[serde(rename = "_id")]
-    pub legacy_id: MessageId,
-    /// The conversation.
-    pub conversation_id: ConversationId,
-    /// The same, as the reference app names it.
-    pub conversation: ConversationId,
-    /// Who deleted it.
-    pub deleted_by: &'a UserId,
-    /// The number of the deletion in the conversation's log.
-    pub seq: u64,
-    /// The same, under the name that all changes have.
-    pub change_seq: u64,
-}
-
-impl ServerEvent for Deleted<'_> {
-    const NAME: &'static str = "message:deleted";
-}
-
-impl<'a> Deleted<'a> {
-    /// The notice for one deletion.
-    pub(crate) fn new(id: MessageId, conversation: ConversationId, deleted_by: &'a UserId, seq: u64) -> Self {
-        Self {
-            message_id: id,
-            legacy_id: id,
-            conversation_id: conversation,
-            conversation,
-            deleted_by,
-            seq,
-            change_seq: seq,
-        }
-    }
-}
-
-/// Somebody reacted to a message, or took a reaction back; to everybody in the conversation.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ReactionUpdated {
-    /// The message.
-    pub message_id: MessageId,
-    /// The conversation.
-    pub conversation_id: ConversationId,
-    /// Who did it.
-    pub user_id: UserId,
-    /// The emoji.
-    pub emoji: String,
-    /// `added` or `removed`.
-    pub action: &'static str,
-    /// All reactions to the message.
-    pub reactions: Vec<ReactionView>,
-    /// The number of this change in the conversation's log.
-    pub change_seq: u64,
-}
-
-impl ServerEvent for ReactionUpdated {
-    const NAME: &'static str = "reaction:updated";
-}
-
-impl ReactionUpdated {
-    /// The event for one change.
-    pub(crate) fn new(
-        (message_id, conversation_id): (MessageId, ConversationId),
-        user: &UserId,
-        (emoji, added): (&str, bool),
-        reactions: Vec<ReactionView>,
-        change_seq: u64,
-    ) -> Self {
-        Self {
-            message_id,
-            conversation_id,
-            user_id: user.clone(),
-            emoji: emoji.to_owned(),
-            action: if added { "added" } else { "removed" },
-            reactions,
-            change_seq,
-        }
-    }
-}
-
-/// A message was pinned; to everybody in the conversation.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "MessagePinned")]
-pub struct Pinned {
-    /// The message.
-    pub message_id: MessageId,
-    /// The conversation.
-    pub conversation_id: ConversationId,
-    /// The same when it is a group.
-    pub group_id: Option<ConversationId>,
-    /// Who did it.
-    pub pinned_by: UserId,
-    /// The number of this change in the conversation's log.
-    pub change_seq: u64,
-}
-
-impl ServerEvent for Pinned {
-    const NAME: &'static str = "message:pinned";
-}
-
-impl Pinned {
-    /// The event for one change.
-    pub(super) fn new(
-        (message_id, conversation_id): (MessageId, ConversationId),
-        record: &MessageRecord,
-        by: &UserId,
-        change_seq: u64,
-    ) -> Self {
-        let group_id = record.recipient.is_none().then_some(conversation_id);
-        Self { message_id, conversation_id, group_id, pinned_by: by.clone(), change_seq }
-    }
-}
-
-/// The pin was taken off a message; to everybody in the conversation.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "MessageUnpinned")]
-pub struct Unpinned(pub Pinned);
-
-impl ServerEvent for Unpinned {
-    const NAME: &'static str = "message:unpinned";
 }

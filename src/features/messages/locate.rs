@@ -1,6 +1,6 @@
 //! Where a message is, for features that know it by its id.
 
-use super::{MESSAGES, Messages};
+use super::{MESSAGES, MessageView, Messages};
 use crate::{
     features::conversations::ChangeRecord,
     ids::{ConversationId, MessageId, UserId},
@@ -34,6 +34,19 @@ impl Messages {
             sender: found.sender,
             deleted: found.deleted.is_some(),
         })
+    }
+
+    /// A message that `user` may see, as clients see it.
+    ///
+    /// # Errors
+    ///
+    /// `not_found` for a message that does not exist, is deleted, or is in a foreign conversation.
+    pub(crate) fn show(&self, user: &UserId, id: MessageId) -> Result<MessageView, Refusal> {
+        let record = self.find(user, id)?.value;
+        if record.deleted.is_some() {
+            return Err(Refusal::not_found("message"));
+        }
+        Ok(self.around(std::iter::once((id, &record)), false)?.show(id, record))
     }
 
     /// Who sent the messages that these log entries brought in: sender and message, in the order of the entries.

@@ -6,8 +6,10 @@
 //!
 //! Spec: feature document, "Message Deletion Notifications"; contract, sections 3.1, 3.2 and 7.
 
+mod alter;
 mod announce;
 mod around;
+mod change;
 mod config;
 mod draft;
 pub mod events;
@@ -26,18 +28,23 @@ mod tests;
 mod view;
 
 pub(crate) use self::{
+    alter::Alteration,
     around::Around,
     replay::{LoggedChange, Replayed},
-    store::{MESSAGES, MessageRecord, REACTIONS, ReactionsRecord},
+    store::{MESSAGES, MessageRecord, REACTIONS, Reacted, ReactionRecord},
+    view::reactions,
 };
 pub use self::{
+    change::{ChangeEvent, Deleted, MessageNew, Pinned, ReactionAction, ReactionUpdated, Unpinned, Updated},
     config::Config,
     draft::Draft,
-    events::{Deleted, MessageNew, ReactionUpdated, SERVER_EVENTS, Updated},
+    events::SERVER_EVENTS,
+    forward::MAX_TARGETS,
     listener::MessageListener,
     locate::Located,
+    pins::MAX_PINS,
     rest::routes as rest_routes,
-    rules::{HistoryRange, Messages, Sent},
+    rules::{HistoryRange, MAX_REACTIONS, Messages, Sent},
     socket::routes as socket_routes,
     store::{Kind, Media},
     view::{MessageStatus, MessageView, ReactionView},

@@ -149,11 +149,16 @@ async fn delete(
 #[schemars(rename = "ForwardTargets")]
 struct Targets {
     /// Where to; 1 to 20.
+    #[serde(alias = "conversation_ids")]
     conversation_ids: Vec<ConversationId>,
+    /// The client's own key, 1 to 128 bytes: repeating the request with it is harmless.
+    #[serde(default)]
+    client_id: Option<String>,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct Forwarded {
+    message: &'static str,
     #[schemars(with = "Vec<MessageView>")]
     messages: Vec<Box<RawValue>>,
     count: usize,
@@ -165,15 +170,16 @@ struct PinnedMessages {
     pinned_messages: Vec<MessageView>,
 }
 
-/// `POST /api/messages/{id}/forward {conversationIds}`.
+/// `POST /api/messages/{id}/forward {conversationIds, clientId?}`.
 async fn forward(
     State(messages): State<Arc<Messages>>,
     Caller(caller): Caller,
     Path(id): Path<String>,
     Payload(targets): Payload<Targets>,
 ) -> Result<Json<Forwarded>, Refusal> {
-    let copies = messages.forward(&caller, parse_id(&id)?, &targets.conversation_ids).await?;
-    Ok(Json(Forwarded { count: copies.len(), messages: copies }))
+    let sent = messages.forward(&caller, parse_id(&id)?, &targets.conversation_ids, targets.client_id).await?;
+    let messages: Vec<_> = sent.into_iter().map(|sent| sent.message).collect();
+    Ok(Json(Forwarded { message: "ok", count: messages.len(), messages }))
 }
 
 /// `POST /api/messages/{id}/pin`.

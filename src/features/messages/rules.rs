@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 use serde_json::value::RawValue;
 
 use super::{
-    Config, Deleted, Draft, MESSAGES, MessageListener, MessageNew, MessageRecord, MessageView, Updated,
+    Config, Draft, MESSAGES, MessageListener, MessageNew, MessageRecord, MessageView, REACTIONS,
+    alter::{Alteration, Turns},
     draft::check_content,
-    replay::to_json,
-    store::{CLIENT_IDS, ClientIdRecord, Deletion, EXPIRING, ExpiringRecord, PINS, REACTIONS},
+    store::{CLIENT_IDS, ClientIdRecord, Deletion, EXPIRING, ExpiringRecord, PINS},
     view::Sender,
 };
 use crate::{
@@ -22,12 +22,12 @@ use crate::{
     },
     ids::{ConversationId, MessageId, UserId},
     server::Refusal,
-    storage::{Batch, CommitError, Store, Versioned},
+    storage::{Appended, Batch, CommitError, Direction, Store, Versioned},
     telemetry::Metrics,
 };
 
-/// How often an edit is tried again because another change of the message was faster.
-const ATTEMPTS: usize = 8;
+/// Reactions on one message: so many rows at most go together with it.
+pub const MAX_REACTIONS: usize = 10_000;
 
 /// A message that is stored.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    fn new(message: &MessageView, duplicate: bool) -> serde_json::Result<Self> {
+    pub(super) fn new(message: &MessageView, duplicate: bool) -> serde_json::Result<Self> {
         let json = serde_json::value::to_raw_value(message)?;
         Ok(Self { id: message.id, seq: message.seq, message: json, duplicate })
     }
@@ -59,6 +59,7 @@ pub struct Messages {
     listeners: Arc<OnceLock<Vec<Arc<dyn MessageListener>>>>,
     metrics: Metrics,
     pub(super) notifications: Arc<Notifications>,
+    pub(super) turns: Arc<Turns>,
 }
 
 impl Messages {
@@ -72,7 +73,16 @@ impl Messages {
         metrics: &Metrics,
     ) -> Self {
         let metrics = metrics.clone();
-        Self { store, users, conversations, config, listeners: Arc::default(), metrics, notifications }
+        Self {
+            store,
+            users,
+            conversations,
+            config,
+            listeners: Arc::default(),
+            metrics,
+            notifications,
+            turns: Arc::default(),
+        }
     }
 
     /// Who is asked and told about messages from now on. Set once, when the server is put together.
@@ -95,12 +105,11 @@ impl Messages {
         draft.check(&self.config)?;
         let (conversation, access) = self.destination(&from.user, &draft).await?;
         self.check_reply(&draft, conversation)?;
-        let id = MessageId::fresh();
         let fingerprint = if draft.client_id.is_some() { draft.fingerprint() } else { 0 };
         let mut record = record(from, conversation, access, draft);
-        // Whoever is not in the conversation is not told of it, and nobody learns who exists.
-        record.mentions.retain(|user| self.conversations.access(user, conversation).is_ok());
+        record.mentions = self.members_among(conversation, record.mentions)?;
         let mut batch = Batch::new();
+        let id = MessageId::fresh();
         self.announce_mentions(&mut batch, from, id, &record);
         let mentions = !record.mentions.is_empty();
         let key = record.client_id.clone().map(|client_id| (from.user.clone(), client_id));
@@ -108,27 +117,17 @@ impl Messages {
             batch.require_absent(&CLIENT_IDS, key);
             batch.put(&CLIENT_IDS, key, &ClientIdRecord { message: id, fingerprint });
         }
-        if let Some(at) = record.expires_at {
-            batch.put(&EXPIRING, &(at, id), &ExpiringRecord);
-        }
-        let change = ChangeRecord { change: Change::New(id), at: record.created_at };
-        let appended = batch.append(&LOG, &conversation, &change);
-        batch.put_stamped(&MESSAGES, &id, &record, appended);
+        let appended = draft_new(&mut batch, id, &record);
         let sender = if legacy { Sender::Id(from.user.clone()) } else { Sender::Profile((*from.profile).clone()) };
         let mut message = MessageView::new(id, record, sender);
         let this = self.clone();
         let stored = self.store.commit_then(batch, move |committed| {
             message.seq = committed.seq(appended);
-            let sent = Sent::new(&message, false)?;
-            let event = MessageNew::json(sent.message.get(), sent.seq);
-            let receivers = this.conversations.rooms().emit_change::<MessageNew>(conversation, sent.seq, &event);
-            this.metrics.messages_stored().inc();
-            this.metrics.deliveries().inc_by(receivers as u64);
-            this.listeners().for_each(|listener| listener.sent(&message));
+            let sent = this.tell_new(&message);
             if mentions {
                 this.after_announcements();
             }
-            Ok::<_, serde_json::Error>(sent)
+            sent
         });
         match (stored.await, key) {
             (Ok(sent), _) => sent.map_err(|error| unwritable(&error)),
@@ -151,32 +150,28 @@ impl Messages {
         rev: Option<u32>,
         fence: Option<u64>,
     ) -> Result<MessageView, Refusal> {
-        for _ in 0..ATTEMPTS {
-            let found = self.find(user, id)?;
-            if found.value.sender != *user {
+        let edited = self.alter(Some(user), id, |found| {
+            if found.sender != *user {
                 return Err(Refusal::new(ErrorCode::Forbidden, "only the sender may edit a message"));
             }
-            if found.value.deleted.is_some() {
+            if found.deleted.is_some() {
                 return Err(Refusal::not_found("message"));
             }
-            if rev.is_some_and(|rev| rev != found.value.rev) {
+            if rev.is_some_and(|rev| rev != found.rev) {
                 let message = "the message was edited meanwhile";
-                return Err(Refusal::new(ErrorCode::Conflict, message).with("rev", found.value.rev));
+                return Err(Refusal::new(ErrorCode::Conflict, message).with("rev", found.rev));
             }
-            check_content(content, found.value.media.is_some(), &self.config)?;
+            check_content(content, found.media.is_some(), &self.config)?;
             let mut batch = Batch::new();
             self.listeners().try_for_each(|listener| listener.may_edit(user, id, fence, &mut batch))?;
-            let now = Timestamp::now();
-            let mut record = found.value.clone();
-            record.content = content.to_owned();
+            let mut record = found.clone();
+            content.clone_into(&mut record.content);
             record.rev = record.rev.saturating_add(1);
-            record.edited_at = Some(now);
-            match self.store_edit(batch, user, id, &found, record, now)?.await {
-                Err(CommitError::Conflict) => {}
-                result => return result.map_err(Refusal::from),
-            }
-        }
-        Err(CommitError::Conflict.into())
+            record.edited_at = Some(Timestamp::now());
+            Ok(Some(Alteration { record, change: Change::Edited(id), batch }))
+        });
+        let record = edited.await?;
+        Ok(self.around(std::iter::once((id, &record)), false)?.show(id, record))
     }
 
     /// Deletes a message for everybody and tells them. Deleting it again changes nothing.
@@ -185,33 +180,20 @@ impl Messages {
     ///
     /// `not_found` for a message of a foreign conversation, `forbidden` for everybody but its sender and the group's admins.
     pub async fn delete(&self, user: &UserId, id: MessageId) -> Result<(), Refusal> {
-        for _ in 0..ATTEMPTS {
-            let found = self.find(user, id)?;
-            let conversation = found.value.conversation;
-            if found.value.sender != *user && !self.conversations.is_admin(user, conversation)? {
+        let deleted = self.alter(Some(user), id, |found| {
+            if found.sender != *user && !self.conversations.is_admin(user, found.conversation)? {
                 return Err(Refusal::new(ErrorCode::Forbidden, "only the sender or an admin may delete a message"));
             }
-            if found.value.deleted.is_some() {
-                return Ok(());
-            }
-            match self.store_deletion(user, id, &found).await {
-                Err(CommitError::Conflict) => {}
-                result => return result.map_err(Refusal::from),
-            }
-        }
-        Err(CommitError::Conflict.into())
+            self.deletion(user, id, found)
+        });
+        deleted.await.map(|_| ())
     }
 
     /// Deletes a message whose time has come, in the name of its sender.
     pub(super) async fn expire(&self, at: Timestamp, id: MessageId) -> Result<(), Refusal> {
-        match self.store.get_versioned(&MESSAGES, &id)? {
-            Some(found) if found.value.deleted.is_none() => {
-                let sender = found.value.sender.clone();
-                match self.store_deletion(&sender, id, &found).await {
-                    // After a conflict it was edited at this moment; the next sweep takes it.
-                    Ok(()) | Err(CommitError::Conflict) => Ok(()),
-                    Err(error) => Err(error.into()),
-                }
+        match self.store.get(&MESSAGES, &id)? {
+            Some(found) if found.deleted.is_none() => {
+                self.alter(None, id, |found| self.deletion(&found.sender, id, found)).await.map(|_| ())
             }
             Some(_) | None => {
                 let mut batch = Batch::new();
@@ -314,60 +296,65 @@ impl Messages {
         Sent::new(&message, true).map_err(|error| unwritable(&error))
     }
 
-    fn store_edit(
-        &self,
-        mut batch: Batch,
-        user: &UserId,
-        id: MessageId,
-        found: &Versioned<MessageRecord>,
-        record: MessageRecord,
-        now: Timestamp,
-    ) -> Result<impl Future<Output = Result<MessageView, CommitError>> + Send + 'static + use<>, Refusal> {
-        let conversation = record.conversation;
-        batch.require_unchanged(&MESSAGES, &id, found);
-        batch.put(&MESSAGES, &id, &record);
-        let appended = batch.append(&LOG, &conversation, &ChangeRecord { change: Change::Edited(id), at: now });
-        let message = self.around(std::iter::once((id, &record)), false)?.show(id, record);
-        let (conversations, user) = (Arc::clone(&self.conversations), user.clone());
-        Ok(self.store.commit_then(batch, move |committed| {
-            let change_seq = committed.seq(appended);
-            let event = Updated { message: &message, message_id: id, edited_by: &user, change_seq };
-            if let Some(json) = to_json(&event) {
-                conversations.rooms().emit_change::<Updated<'_>>(conversation, change_seq, &json);
+    /// Those of `users` who are members, each once. Mentioning somebody else says nothing of whether there is such a user.
+    fn members_among(&self, conversation: ConversationId, users: Vec<UserId>) -> Result<Vec<UserId>, Refusal> {
+        let mut members: Vec<UserId> = Vec::with_capacity(users.len());
+        for user in users {
+            if members.contains(&user) {
+                continue;
             }
-            message
-        }))
+            match self.conversations.access(&user, conversation) {
+                Ok(_) => members.push(user),
+                Err(refusal) if refusal.code == ErrorCode::NotFound => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(members)
     }
 
-    fn store_deletion(
-        &self,
-        user: &UserId,
-        id: MessageId,
-        found: &Versioned<MessageRecord>,
-    ) -> impl Future<Output = Result<(), CommitError>> + Send + 'static + use<> {
-        let conversation = found.value.conversation;
-        let now = Timestamp::now();
+    /// The end of a message, with all that hangs on it; `None` when it has come already.
+    fn deletion(&self, by: &UserId, id: MessageId, found: &MessageRecord) -> Result<Option<Alteration>, Refusal> {
+        if found.deleted.is_some() {
+            return Ok(None);
+        }
         let mut batch = Batch::new();
-        batch.require_unchanged(&MESSAGES, &id, found);
-        batch.put(&MESSAGES, &id, &tombstone(&found.value, user, now));
-        if let Some(at) = found.value.expires_at {
+        if let Some(at) = found.expires_at {
             batch.delete(&EXPIRING, &(at, id));
         }
-        if found.value.pinned.is_some() {
-            batch.delete(&PINS, &(conversation, id));
+        if found.pinned.is_some() {
+            batch.delete(&PINS, &(found.conversation, id));
         }
-        batch.delete(&REACTIONS, &id);
-        let change = Change::Deleted { message: id, by: user.clone() };
-        let appended = batch.append(&LOG, &conversation, &ChangeRecord { change, at: now });
-        let (this, user) = (self.clone(), user.clone());
-        self.store.commit_then(batch, move |committed| {
-            let seq = committed.seq(appended);
-            if let Some(json) = to_json(&Deleted::new(id, conversation, &user, seq)) {
-                this.conversations.rooms().emit_change::<Deleted<'_>>(conversation, seq, &json);
+        if !found.reactions.is_empty() {
+            for (key, _) in self.store.scan_prefix(&REACTIONS, &id, MAX_REACTIONS, Direction::Forward)? {
+                batch.delete(&REACTIONS, &key);
             }
-            this.listeners().for_each(|listener| listener.deleted(conversation, id));
-        })
+        }
+        let change = Change::Deleted { message: id, by: by.clone() };
+        Ok(Some(Alteration { record: tombstone(found, by), change, batch }))
     }
+
+    /// Tells everybody in the conversation of a message that has just been stored. Called in commit order.
+    pub(super) fn tell_new(&self, message: &MessageView) -> serde_json::Result<Sent> {
+        let sent = Sent::new(message, false)?;
+        let event = MessageNew::json(sent.message.get(), sent.seq);
+        let rooms = self.conversations.rooms();
+        let receivers = rooms.emit_change::<MessageNew>(message.conversation_id, sent.seq, &event);
+        self.metrics.messages_stored().inc();
+        self.metrics.deliveries().inc_by(receivers as u64);
+        self.listeners().for_each(|listener| listener.sent(message));
+        Ok(sent)
+    }
+}
+
+/// Adds a new message to `batch`.
+pub(super) fn draft_new(batch: &mut Batch, id: MessageId, record: &MessageRecord) -> Appended {
+    if let Some(at) = record.expires_at {
+        batch.put(&EXPIRING, &(at, id), &ExpiringRecord);
+    }
+    let change = ChangeRecord { change: Change::New(id), at: record.created_at };
+    let appended = batch.append(&LOG, &record.conversation, &change);
+    batch.put_stamped(&MESSAGES, &id, record, appended);
+    appended
 }
 
 /// Which part of a conversation's history is wanted.
@@ -391,14 +378,15 @@ pub(super) fn unwritable(error: &serde_json::Error) -> Refusal {
 }
 
 /// What stays of a deleted message: that it was there, where, and whose it was.
-fn tombstone(message: &MessageRecord, by: &UserId, at: Timestamp) -> MessageRecord {
+fn tombstone(message: &MessageRecord, by: &UserId) -> MessageRecord {
     MessageRecord {
         content: String::new(),
         media: None,
         data: None,
         mentions: Vec::new(),
         pinned: None,
-        deleted: Some(Deletion { by: by.clone(), at }),
+        reactions: Vec::new(),
+        deleted: Some(Deletion { by: by.clone(), at: Timestamp::now() }),
         ..message.clone()
     }
 }
@@ -423,5 +411,6 @@ fn record(from: &SignedIn, conversation: ConversationId, access: Access, draft: 
         expires_at: draft.expires_at,
         forwarded_from: None,
         pinned: None,
+        reactions: Vec::new(),
     }
 }

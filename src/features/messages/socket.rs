@@ -52,8 +52,9 @@ async fn delete(messages: Arc<Messages>, socket: Arc<Socket>, event: DeleteMessa
 
 /// Handles `message:forward`.
 async fn forward(messages: Arc<Messages>, socket: Arc<Socket>, event: ForwardMessage) -> Result<ForwardedAck, Refusal> {
-    let copies = messages.forward(SignedIn::of(&socket)?, event.message_id, &event.conversation_ids).await?;
-    Ok(ForwardedAck { messages: copies })
+    let from = SignedIn::of(&socket)?;
+    let sent = messages.forward(from, event.message_id, &event.conversation_ids, event.client_id).await?;
+    Ok(ForwardedAck { messages: sent.into_iter().map(|sent| sent.message).collect() })
 }
 
 /// Handles `message:pin` and `message:unpin`.

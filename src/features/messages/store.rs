@@ -77,6 +77,18 @@ pub(crate) struct MessageRecord {
     /// The message that this one is a copy of.
     pub(crate) forwarded_from: Option<MessageId>,
     pub(crate) pinned: Option<Pin>,
+    /// One entry per emoji, in the order of their first use. How many there may be is a rule of the reactions' room.
+    pub(crate) reactions: Vec<Reacted>,
+}
+
+/// One emoji on a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reacted {
+    pub(crate) emoji: String,
+    /// How many users have put it there.
+    pub(crate) count: u32,
+    /// The first of them.
+    pub(crate) users: Vec<UserId>,
 }
 
 /// Who pinned a message, and when.
@@ -96,7 +108,7 @@ pub(crate) struct Deletion {
 impl Record for MessageRecord {
     const VERSION: u8 = 2;
 
-    /// Version 1 had neither copies nor pins.
+    /// Version 1 had neither copies nor pins nor reactions.
     fn upgrade(old: Old<'_>) -> Result<Self, RecordError> {
         let old: v1::MessageRecord = old.read()?;
         Ok(Self {
@@ -118,6 +130,7 @@ impl Record for MessageRecord {
             expires_at: old.expires_at,
             forwarded_from: None,
             pinned: None,
+            reactions: Vec::new(),
         })
     }
 
@@ -168,17 +181,18 @@ mod v1 {
     }
 }
 
-/// Who reacted to a message with what. One row for all reactions of a message, so that a page of messages costs a row each and no
-/// scan; the limits of the feature bound it.
-pub(crate) const REACTIONS: Table<MessageId, ReactionsRecord> = Table::new("reactions");
+/// Who reacted to a message with what, and when. The message's own record has the counts and the first users of each emoji, so that
+/// showing a page of messages reads no row of these: a message may have thousands. What needs them is the question whether one user
+/// has reacted, and the list of all.
+pub(crate) const REACTIONS: Table<(MessageId, String, UserId), ReactionRecord> = Table::new("reactions");
 
-/// The reactions to a message, version 1: emoji in the order of their first use, users in the order in which they reacted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ReactionsRecord {
-    pub(crate) by_emoji: Vec<(String, Vec<UserId>)>,
+/// A user's reaction, version 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReactionRecord {
+    pub(crate) at: Timestamp,
 }
 
-impl Record for ReactionsRecord {
+impl Record for ReactionRecord {
     const VERSION: u8 = 1;
 }
 
@@ -245,6 +259,6 @@ mod tests {
         store.commit(batch).await.expect("stored");
         let read = store.get(&MESSAGES, &id).expect("readable").expect("there");
         assert_eq!((read.content.as_str(), read.seq, read.rev, read.kind), ("old", 7, 2, Kind::Image));
-        assert_eq!((read.forwarded_from, read.pinned), (None, None));
+        assert_eq!((read.forwarded_from, read.pinned, read.reactions.len()), (None, None, 0));
     }
 }

@@ -4,21 +4,23 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{Draft, HistoryRange, MessageStatus};
+use super::{Draft, HistoryRange, MAX_PINS, MessageStatus};
 use crate::{
     clock::Timestamp,
     codes::ErrorCode,
     features::{
+        conversations::LOG,
         messages::store::CLIENT_IDS,
         receipts::UpTo,
         testing::{features, id},
     },
+    ids::{ConversationId, MessageId},
 };
 
 /// The last messages.
 const END: HistoryRange = HistoryRange::Before { seq: None, skip: 0 };
 
-fn with_key(to: crate::ids::ConversationId, text: &str, key: &str) -> Draft {
+fn with_key(to: ConversationId, text: &str, key: &str) -> Draft {
     Draft { conversation_id: Some(to), content: text.to_owned(), client_id: Some(key.to_owned()), ..Draft::default() }
 }
 
@@ -156,70 +158,6 @@ async fn client_keys_are_forgotten_after_their_retention_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_is_forwarded_to_all_or_to_none() {
-    let features = features();
-    let source = features.group("alice", &["bob"]).await;
-    let (one, two) = (features.direct("alice", "cara").await, features.group("alice", &["dan"]).await);
-    let foreign = features.group("eve", &["dan"]).await;
-    let sent = features.send("alice", source, "news").await.expect("stored");
-    let alice = features.signed_in("alice");
-
-    let copies = features.messages.forward(&alice, sent.id, &[one, two]).await.expect("a member of all");
-    assert_eq!(copies.len(), 2);
-    let copy = features.messages.history(&id("dan"), two, END, 10).expect("a member").pop().expect("one");
-    assert_eq!((copy.content.as_str(), copy.forwarded_from, copy.seq), ("news", Some(sent.id), 1));
-
-    let refused = features.messages.forward(&alice, sent.id, &[one, foreign]).await.expect_err("not hers");
-    assert_eq!(refused.code, ErrorCode::NotFound);
-    assert_eq!(features.messages.history(&id("cara"), one, END, 10).expect("a member").len(), 1, "nothing of it");
-    let eve = features.signed_in("eve");
-    assert_eq!(
-        features.messages.forward(&eve, sent.id, &[foreign]).await.expect_err("not hers").code,
-        ErrorCode::NotFound
-    );
-    let none = features.messages.forward(&alice, sent.id, &[]).await.expect_err("nowhere");
-    assert_eq!(none.code, ErrorCode::InvalidPayload);
-    let many = features.messages.forward(&alice, sent.id, &[one; 21]).await.expect_err("too many");
-    assert_eq!(many.code, ErrorCode::TooLong);
-}
-
-#[tokio::test(start_paused = true)]
-async fn admins_pin_in_groups_and_both_sides_in_direct_conversations() {
-    let features = features();
-    let group = features.group("alice", &["bob"]).await;
-    let sent = features.send("bob", group, "rules").await.expect("stored");
-    let refused = features.messages.pin(&id("bob"), sent.id, true).await.expect_err("no admin");
-    assert_eq!(refused.code, ErrorCode::Forbidden);
-    features.messages.pin(&id("alice"), sent.id, true).await.expect("an admin");
-    features.messages.pin(&id("alice"), sent.id, true).await.expect("already so");
-    let pinned = features.messages.pinned(&id("bob"), group).expect("a member");
-    assert_eq!(pinned.iter().map(|message| (message.id, message.is_pinned)).collect::<Vec<_>>(), [(sent.id, true)]);
-    assert_eq!(features.messages.pinned(&id("eve"), group).expect_err("a stranger").code, ErrorCode::NotFound);
-    features.messages.pin(&id("alice"), sent.id, false).await.expect("an admin");
-    assert!(features.messages.pinned(&id("bob"), group).expect("a member").is_empty());
-
-    let direct = features.direct("alice", "bob").await;
-    let sent = features.send("alice", direct, "address").await.expect("stored");
-    features.messages.pin(&id("bob"), sent.id, true).await.expect("either side");
-    features.messages.delete(&id("alice"), sent.id).await.expect("hers");
-    assert!(features.messages.pinned(&id("bob"), direct).expect("a member").is_empty(), "the pin goes along");
-}
-
-#[tokio::test(start_paused = true)]
-async fn mentions_of_people_who_are_not_there_are_left_out() {
-    let features = features();
-    let group = features.group("alice", &["bob"]).await;
-    let draft = Draft {
-        conversation_id: Some(group),
-        content: "@bob @eve".to_owned(),
-        mentions: vec![id("bob"), id("eve")],
-        ..Draft::default()
-    };
-    let sent = features.messages.send(&features.signed_in("alice"), draft, false).await.expect("stored");
-    assert_eq!(features.messages.load(&[sent.id]).expect("readable")[0].mentions, [id("bob")]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_message_says_how_far_it_has_come() {
     let features = features();
     let group = features.group("alice", &["bob", "cara"]).await;
@@ -235,4 +173,161 @@ async fn a_message_says_how_far_it_has_come() {
     assert_eq!(shown(&features), (MessageStatus::Delivered, Some(2), Some(1)));
     features.receipts.read(&id("bob"), &UpTo::Message(sent.id)).await.expect("a member");
     assert_eq!(shown(&features), (MessageStatus::Read, Some(2), Some(2)));
+}
+
+fn draft(to: ConversationId, text: &str) -> Draft {
+    Draft { conversation_id: Some(to), content: text.to_owned(), ..Draft::default() }
+}
+
+#[tokio::test]
+async fn only_members_are_mentioned_each_once_and_an_edit_keeps_them() {
+    let features = features();
+    let to = features.group("alice", &["bob", "carol"]).await;
+    let mentions = ["bob", "eve", "alice", "bob"].map(id).to_vec();
+    let alice = features.signed_in("alice");
+    let sent = features.messages.send(&alice, Draft { mentions, ..draft(to, "@carol") }, false);
+    let sent = sent.await.expect("a stranger among them is no mistake").id;
+    let edited = features.messages.edit(&id("alice"), sent, "@eve", None, None).await.expect("hers");
+    assert_eq!(edited.mentions, [id("bob"), id("alice")]);
+}
+
+#[tokio::test]
+async fn a_forwarded_message_is_copied_to_all_conversations_with_what_belongs_to_it() {
+    let features = features();
+    let (from, alice) = (features.direct("alice", "bob").await, features.signed_in("alice"));
+    let (direct, group) = (features.direct("alice", "carol").await, features.group("dave", &["alice"]).await);
+    let first = features.send("bob", from, "before").await.expect("a member").id;
+    let original = Draft {
+        reply_to: Some(first),
+        mentions: vec![id("alice")],
+        media_url: Some("u".to_owned()),
+        data: serde_json::value::RawValue::from_string("[1]".to_owned()).ok(),
+        ..draft(from, "look")
+    };
+    let source = features.messages.send(&features.signed_in("bob"), original, false).await.expect("a member").id;
+    let sent =
+        features.messages.forward(&alice, source, &[direct, group, direct], None).await.expect("a member of all");
+    let ids: Vec<_> = sent.iter().map(|sent| sent.id).collect();
+    let copies = features.messages.load(&ids).expect("readable");
+    assert_eq!(copies.iter().map(|copy| copy.conversation_id).collect::<Vec<_>>(), [direct, group]);
+    for copy in &copies {
+        assert_eq!((copy.content.as_str(), copy.media_url.as_deref(), copy.seq), ("look", Some("u"), 1));
+        assert_eq!((copy.forwarded_from, copy.reply_to, copy.mentions.len()), (Some(source), None, 0));
+        assert_eq!((copy.data.as_ref().map(|data| data.get()), &copy.sender_id), (Some("[1]"), &id("alice")));
+    }
+    assert_eq!((&copies[0].recipient, &copies[1].group), (&Some(id("carol")), &Some(group)));
+}
+
+#[tokio::test]
+async fn a_message_is_forwarded_to_all_or_to_none() {
+    let features = features();
+    let (from, to) = (features.direct("alice", "bob").await, features.direct("alice", "carol").await);
+    let (foreign, alice) = (features.direct("bob", "carol").await, features.signed_in("alice"));
+    let source = features.send("bob", from, "look").await.expect("a member").id;
+    let theirs = features.send("bob", foreign, "psst").await.expect("a member").id;
+    let forward = async |source, targets: &[ConversationId]| {
+        features.messages.forward(&alice, source, targets, None).await.expect_err("refused").code
+    };
+    assert_eq!(forward(source, &[to, foreign]).await, ErrorCode::NotFound);
+    assert_eq!(forward(theirs, &[to]).await, ErrorCode::NotFound);
+    assert_eq!(forward(MessageId::fresh(), &[to]).await, ErrorCode::NotFound);
+    assert_eq!(forward(source, &[]).await, ErrorCode::InvalidPayload);
+    assert_eq!(forward(source, &[to; 21]).await, ErrorCode::TooLong);
+    features.messages.delete(&id("bob"), source).await.expect("his");
+    assert_eq!(forward(source, &[to]).await, ErrorCode::NotFound);
+    assert_eq!(features.messages.history(&id("alice"), to, HistoryRange::After(0), 9).expect("a member").len(), 0);
+}
+
+#[tokio::test]
+async fn a_forward_with_a_client_key_happens_once() {
+    let features = features();
+    let (from, to) = (features.direct("alice", "bob").await, features.direct("alice", "carol").await);
+    let (other, alice) = (features.group("alice", &[]).await, features.signed_in("alice"));
+    let source = features.send("bob", from, "look").await.expect("a member").id;
+    let (key, targets) = (|| Some("k".to_owned()), [to, other]);
+    let both = join_all((0..4).map(|_| features.messages.forward(&alice, source, &targets, key()))).await;
+    let ids =
+        both.iter().map(|sent| sent.as_ref().expect("sent or repeated").iter().map(|sent| sent.id).collect::<Vec<_>>());
+    let ids: Vec<_> = ids.collect();
+    assert!(ids.iter().all(|these| these.len() == 2 && *these == ids[0]));
+    assert_eq!(features.messages.history(&id("alice"), to, HistoryRange::After(0), 9).expect("a member").len(), 1);
+    let refused = features.messages.forward(&alice, source, &[to], key()).await.expect_err("something else");
+    assert_eq!(refused.code, ErrorCode::Conflict);
+}
+
+#[tokio::test]
+async fn admins_pin_in_groups_and_both_sides_in_direct_conversations() {
+    let features = features();
+    let (group, direct) = (features.group("alice", &["bob"]).await, features.direct("alice", "bob").await);
+    let in_group = features.send("bob", group, "x").await.expect("a member").id;
+    let in_direct = features.send("alice", direct, "x").await.expect("a member").id;
+    let refused = features.messages.pin(&id("bob"), in_group, true).await.expect_err("no admin");
+    assert_eq!(refused.code, ErrorCode::Forbidden);
+    let refused = features.messages.pin(&id("eve"), in_group, true).await.expect_err("not hers to see");
+    assert_eq!(refused.code, ErrorCode::NotFound);
+    features.messages.pin(&id("alice"), in_group, true).await.expect("an admin");
+    features.messages.pin(&id("alice"), in_group, true).await.expect("again is no mistake");
+    assert_eq!(features.messages.store.head(&LOG, &group).expect("readable"), 2, "what changes nothing is not logged");
+    let refused = features.messages.pin(&id("bob"), in_group, false).await.expect_err("no admin");
+    assert_eq!(refused.code, ErrorCode::Forbidden);
+    features.messages.pin(&id("bob"), in_direct, true).await.expect("either side");
+    let pinned = features.messages.pinned(&id("alice"), direct).expect("a member");
+    assert_eq!((pinned[0].id, pinned[0].is_pinned, &pinned[0].pinned_by), (in_direct, true, &Some(id("bob"))));
+    assert!(pinned[0].pinned_at.is_some());
+    features.messages.pin(&id("alice"), in_direct, false).await.expect("either side");
+    assert_eq!(features.messages.pinned(&id("alice"), direct).expect("a member").len(), 0);
+    features.messages.delete(&id("bob"), in_group).await.expect("his");
+    assert_eq!(features.messages.pinned(&id("bob"), group).expect("a member").len(), 0, "gone with the message");
+    let refused = features.messages.pinned(&id("eve"), group).expect_err("not hers to see");
+    assert_eq!(refused.code, ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn a_hundred_messages_are_pinned_and_no_more_also_when_all_is_done_at_once() {
+    let features = features();
+    let to = features.direct("alice", "bob").await;
+    let mut ids = Vec::new();
+    for _ in 0..MAX_PINS + 5 {
+        ids.push(features.send("alice", to, "x").await.expect("a member").id);
+    }
+    let alice = id("alice");
+    let pinned = join_all(ids.iter().map(|message| features.messages.pin(&alice, *message, true))).await;
+    let refused: Vec<_> = pinned.into_iter().filter_map(Result::err).map(|refusal| refusal.code).collect();
+    assert_eq!(refused, [ErrorCode::QueueFull; 5]);
+    assert_eq!(features.messages.pinned(&alice, to).expect("a member").len(), MAX_PINS);
+    features.messages.pin(&alice, ids[0], false).await.expect("hers");
+    features.messages.pin(&alice, ids[MAX_PINS], true).await.expect("there is room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_goes_when_its_original_does() {
+    let features = features();
+    let (from, to) = (features.direct("alice", "bob").await, features.direct("alice", "carol").await);
+    let alice = features.signed_in("alice");
+    let expires_at = Some(Timestamp::now().after(Duration::from_mins(1)));
+    let source = features.messages.send(&alice, Draft { expires_at, ..draft(from, "burn") }, false).await;
+    let source = source.expect("a member").id;
+    features.messages.forward(&alice, source, &[to], None).await.expect("a member of both");
+    tokio::time::advance(Duration::from_mins(2)).await;
+    features.messages.expire_messages().await.expect("both are due");
+    let copy = features.messages.history(&id("carol"), to, END, 1).expect("a member").pop().expect("a tombstone");
+    assert_eq!((copy.content.as_str(), copy.deleted), ("", true));
+}
+
+#[tokio::test]
+async fn p11_a_text_is_not_copied_once_its_deletion_has_begun() {
+    let features = features();
+    let (from, to) = (features.direct("alice", "bob").await, features.direct("alice", "carol").await);
+    let (alice, bob, targets) = (features.signed_in("alice"), id("bob"), [to]);
+    let source = features.send("bob", from, "secret").await.expect("a member").id;
+    let (early, deleted, late) = futures_util::join!(
+        join_all((0..20).map(|_| features.messages.forward(&alice, source, &targets, None))),
+        features.messages.delete(&bob, source),
+        join_all((0..20).map(|_| features.messages.forward(&alice, source, &targets, None))),
+    );
+    deleted.expect("his");
+    assert!(early.iter().all(Result::is_ok), "in the order in which they were asked for");
+    assert!(late.iter().all(|sent| sent.as_ref().is_err_and(|refused| refused.code == ErrorCode::NotFound)));
+    let copies = features.messages.history(&id("carol"), to, HistoryRange::After(0), 99).expect("a member");
+    assert_eq!(copies.len(), 20, "what was forwarded before is a message of its own");
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Kind, MessageRecord};
+use super::{Kind, MessageRecord, store::Reacted};
 use crate::{
     clock::Timestamp,
     features::users::Profile,
@@ -121,9 +121,15 @@ pub struct ReactionView {
     /// The emoji.
     pub emoji: String,
     /// How many users.
-    pub count: usize,
-    /// The first 100 of them.
+    pub count: u32,
+    /// The first of them, at most 50.
     pub user_ids: Vec<UserId>,
+}
+
+/// The reactions of a message as clients see them.
+pub(crate) fn reactions(reacted: Vec<Reacted>) -> Vec<ReactionView> {
+    let view = |Reacted { emoji, count, users }| ReactionView { emoji, count, user_ids: users };
+    reacted.into_iter().map(view).collect()
 }
 
 impl MessageView {
@@ -155,7 +161,7 @@ impl MessageView {
             reply_to: record.reply_to,
             forwarded_from: record.forwarded_from,
             mentions: record.mentions,
-            reactions: Vec::new(),
+            reactions: reactions(record.reactions),
             client_id: record.client_id,
             data: record.data.and_then(|data| RawValue::from_string(data).ok()),
             status: MessageStatus::Sent,

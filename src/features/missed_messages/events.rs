@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Timestamp,
-    features::messages::{MessageView, ReactionView},
-    ids::{ConversationId, MessageId, UserId},
+    features::messages::{ChangeEvent, MessageView},
+    ids::ConversationId,
     server::ClientEvent,
 };
 
@@ -50,8 +50,9 @@ pub struct MissedMessages {
     pub messages: Vec<MessageView>,
     /// How many there are.
     pub count: usize,
-    /// Edits, deletions, reactions and pins, in order (by cursor only).
-    pub changes: Vec<MissedChange>,
+    /// Edits, deletions, reactions and pins of messages that are not on this page, in order, as the events that told of them (by
+    /// cursor only).
+    pub changes: Vec<ChangeEvent>,
     /// Whether another page follows.
     pub has_more: bool,
     /// What leads to it.
@@ -63,76 +64,4 @@ pub struct MissedMessages {
     /// The conversation, when only one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversation_id: Option<ConversationId>,
-}
-
-/// A change of a message that the client may have already.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(tag = "event", rename_all_fields = "camelCase")]
-pub enum MissedChange {
-    /// Its text has changed.
-    #[serde(rename = "message:updated")]
-    Updated {
-        /// The message.
-        message_id: MessageId,
-        /// The conversation.
-        conversation_id: ConversationId,
-        /// The number of this change.
-        change_seq: u64,
-        /// The message in its present state.
-        message: Box<MessageView>,
-    },
-    /// It was deleted.
-    #[serde(rename = "message:deleted")]
-    Deleted {
-        /// The message.
-        message_id: MessageId,
-        /// The conversation.
-        conversation_id: ConversationId,
-        /// The number of this change.
-        change_seq: u64,
-        /// Who deleted it.
-        deleted_by: UserId,
-    },
-    /// Somebody reacted to it, or took a reaction back.
-    #[serde(rename = "reaction:updated")]
-    Reacted {
-        /// The message.
-        message_id: MessageId,
-        /// The conversation.
-        conversation_id: ConversationId,
-        /// The number of this change.
-        change_seq: u64,
-        /// Who did it.
-        user_id: UserId,
-        /// The emoji.
-        emoji: String,
-        /// `added` or `removed`.
-        action: &'static str,
-        /// All reactions as they are now.
-        reactions: Vec<ReactionView>,
-    },
-    /// It was pinned.
-    #[serde(rename = "message:pinned")]
-    Pinned {
-        /// The message.
-        message_id: MessageId,
-        /// The conversation.
-        conversation_id: ConversationId,
-        /// The number of this change.
-        change_seq: u64,
-        /// Who did it.
-        pinned_by: UserId,
-    },
-    /// The pin was taken off.
-    #[serde(rename = "message:unpinned")]
-    Unpinned {
-        /// The message.
-        message_id: MessageId,
-        /// The conversation.
-        conversation_id: ConversationId,
-        /// The number of this change.
-        change_seq: u64,
-        /// Who did it.
-        pinned_by: UserId,
-    },
 }

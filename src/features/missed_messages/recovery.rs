@@ -9,13 +9,13 @@ use std::{
 use super::{
     Config,
     cursor::PageCursor,
-    events::{GetMissedMessages, MissedChange, MissedMessages},
+    events::{GetMissedMessages, MissedMessages},
 };
 use crate::{
     clock::Timestamp,
     features::{
-        conversations::{Change, ChangeRecord, Conversations, LOG, seq_before},
-        messages::{Around, MESSAGES, MessageRecord, MessageView, Messages},
+        conversations::{ChangeRecord, Conversations, LOG, seq_before},
+        messages::{ChangeEvent, MESSAGES, MessageRecord, MessageView, Messages},
     },
     ids::{ConversationId, MessageId, UserId},
     server::Refusal,
@@ -28,6 +28,8 @@ const CHUNK: usize = 16;
 const MAX_SCANNED: usize = 5000;
 /// What a message costs on the wire beside its text.
 const MESSAGE_OVERHEAD_BYTES: usize = 700;
+/// What a reaction costs on the wire beside its users.
+const REACTION_OVERHEAD_BYTES: usize = 80;
 
 /// Recovery of missed messages.
 #[derive(Clone)]
@@ -75,7 +77,7 @@ impl Recovery {
     ///
     /// # Errors
     ///
-    /// `not_found` for a conversation that is not the user's; `invalid_payload` for a cursor that lies beyond the end of its
+    /// `not_found` for a conversation that is not the user's, also among the cursors; `invalid_payload` for a cursor that lies beyond the end of its
     /// conversation, which an empty answer would hide.
     pub fn page(&self, user: &UserId, request: &GetMissedMessages) -> Result<MissedMessages, Refusal> {
         let conversations = match request.conversation_id {
@@ -85,6 +87,9 @@ impl Recovery {
             }
             None => self.conversations.of_user(user)?,
         };
+        for id in request.cursors.iter().flat_map(BTreeMap::keys) {
+            check_member(&self.conversations, user, *id)?;
+        }
         let limit = request.limit.unwrap_or(self.config.max_page).clamp(1, self.config.max_page);
         let earlier = request.cursor.as_deref().map(PageCursor::decode).transpose()?;
         // Every page is read as the first one was asked for, whatever comes beside its cursor.
@@ -155,7 +160,8 @@ impl Recovery {
         let around = self.messages.around(sent.chain(edited), true)?;
         let messages: Vec<MessageView> =
             page.messages.into_iter().map(|(id, record)| around.show(id, record)).collect();
-        let changes = page.changes.into_iter().filter_map(|(seq, entry, record)| missed(seq, entry, record, &around));
+        let changes = page.changes.iter();
+        let changes = changes.map(|(seq, entry, record)| ChangeEvent::new(*seq, &entry.change, record, &around));
         let next_cursor = has_more.then(|| PageCursor { cursors: cursors.clone(), date }.encode());
         Ok(MissedMessages {
             count: messages.len(),
@@ -184,7 +190,7 @@ impl Page {
     fn take(&mut self, reader: &Reader<'_>, seq: u64, entry: ChangeRecord, filter: &Filter<'_>) -> Result<(), Refusal> {
         self.scanned += 1;
         let id = entry.change.message();
-        let is_new = matches!(entry.change, Change::New(_));
+        let is_new = entry.change.brings().is_some();
         // A change of a message that is on this page already is part of its present state.
         if !is_new && self.seen.contains(&id) {
             return Ok(());
@@ -198,8 +204,7 @@ impl Page {
         if !wanted {
             return Ok(());
         }
-        let data = record.data.as_ref().map_or(0, String::len);
-        self.bytes += record.content.len() + data + MESSAGE_OVERHEAD_BYTES;
+        self.bytes += size_of_message(&record);
         if is_new {
             self.seen.insert(id);
             self.messages.push((id, record));
@@ -210,34 +215,19 @@ impl Page {
     }
 }
 
-/// A change of a message that the client may have already. A message that was deleted since is told as deleted.
-fn missed(change_seq: u64, entry: ChangeRecord, record: MessageRecord, around: &Around) -> Option<MissedChange> {
-    let (message_id, conversation_id) = (entry.change.message(), record.conversation);
-    if let Some(deletion) = record.deleted {
-        let deleted_by = deletion.by;
-        return Some(MissedChange::Deleted { message_id, conversation_id, change_seq, deleted_by });
-    }
-    Some(match entry.change {
-        // Its message says so itself.
-        Change::New(_) | Change::Deleted { .. } => return None,
-        Change::Edited(_) => {
-            let message = Box::new(around.show(message_id, record));
-            MissedChange::Updated { message_id, conversation_id, change_seq, message }
-        }
-        Change::Reacted { by, emoji, added, .. } => MissedChange::Reacted {
-            message_id,
-            conversation_id,
-            change_seq,
-            user_id: by,
-            emoji,
-            action: if added { "added" } else { "removed" },
-            reactions: around.show(message_id, record).reactions,
-        },
-        Change::Pinned { by, .. } => MissedChange::Pinned { message_id, conversation_id, change_seq, pinned_by: by },
-        Change::Unpinned { by, .. } => {
-            MissedChange::Unpinned { message_id, conversation_id, change_seq, pinned_by: by }
-        }
-    })
+/// About how many bytes a message has on the wire.
+fn size_of_message(record: &MessageRecord) -> usize {
+    let data = record.data.as_ref().map_or(0, String::len);
+    let size_of_reaction = |users: &[UserId]| users.iter().map(|user| user.as_str().len() + 3).sum::<usize>();
+    let reactions: usize =
+        record.reactions.iter().map(|one| REACTION_OVERHEAD_BYTES + size_of_reaction(&one.users)).sum();
+    record.content.len() + data + reactions + MESSAGE_OVERHEAD_BYTES
+}
+
+/// Somebody who has been removed has to hear of it: leaving the conversation out would look as if nothing had happened in it.
+fn check_member(conversations: &Conversations, user: &UserId, id: ConversationId) -> Result<(), Refusal> {
+    let access = conversations.access(user, id).map(|_| ());
+    access.map_err(|refusal| refusal.with("field", format!("cursors.{id}")).with("conversationId", id.to_string()))
 }
 
 /// A cursor that lies beyond the end was never given out for this conversation.

@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::events::{GetMissedMessages, MissedChange, MissedMessages};
+use super::events::{GetMissedMessages, MissedMessages};
 use crate::{
     clock::Timestamp,
     codes::ErrorCode,
     features::{
         Features,
+        messages::{ChangeEvent, Deleted, Updated},
+        reactions::events::Action,
         testing::{features, id},
     },
     ids::ConversationId,
@@ -67,8 +69,8 @@ async fn edits_and_deletions_of_what_the_client_has_come_as_changes() {
     assert_eq!(page.count, 0);
     match page.changes.as_slice() {
         [
-            MissedChange::Updated { message, change_seq: 3, .. },
-            MissedChange::Deleted { message_id, change_seq: 4, .. },
+            ChangeEvent::Updated(Updated { message, change_seq: 3, .. }),
+            ChangeEvent::Deleted(Deleted { message_id, change_seq: 4, .. }),
         ] => {
             assert_eq!((message.content.as_str(), *message_id), ("new", deleted));
         }
@@ -112,6 +114,43 @@ async fn a_foreign_conversation_is_not_found_and_not_listed() {
     features.send("alice", to, "x").await.expect("a member");
     let request = GetMissedMessages { conversation_id: Some(to), ..Default::default() };
     assert_eq!(features.recovery.page(&id("eve"), &request).expect_err("not hers").code, ErrorCode::NotFound);
-    let request = GetMissedMessages { cursors: Some(cursors_of([(to, 0)])), ..Default::default() };
-    assert_eq!(features.recovery.page(&id("eve"), &request).expect("her own").count, 0);
+    assert_eq!(features.recovery.page(&id("eve"), &GetMissedMessages::default()).expect("her own").count, 0);
+}
+
+#[tokio::test]
+async fn p9_a_cursor_of_a_conversation_that_is_not_the_users_is_an_error_that_names_it() {
+    let features = features();
+    let group = features.group("alice", &["bob"]).await;
+    features.send("alice", group, "x").await.expect("a member");
+    let request = |id| GetMissedMessages { cursors: Some(cursors_of([(id, 0)])), ..Default::default() };
+    assert_eq!(features.recovery.page(&id("bob"), &request(group)).expect("a member").count, 1);
+    features.conversations.remove_members(&id("alice"), group, &[id("bob")]).await.expect("an admin");
+    let removed = features.recovery.page(&id("bob"), &request(group)).expect_err("no member any more");
+    assert_eq!(removed.code, ErrorCode::NotFound);
+    assert!(removed.to_body().contains(&format!(r#""conversationId":"{group}""#)));
+    let absent = features.recovery.page(&id("bob"), &request(ConversationId::fresh())).expect_err("nobody's");
+    assert_eq!((absent.code, absent.message), (removed.code, removed.message), "both look the same");
+}
+
+#[tokio::test]
+async fn reactions_and_pins_of_what_the_client_has_come_as_changes_by_cursor_alone() {
+    let features = features();
+    let to = features.direct("alice", "bob").await;
+    let message = features.send("alice", to, "x").await.expect("a member").id;
+    let bob = features.signed_in("bob");
+    features.reactions.react(&bob, message, "👍", Action::Add).await.expect("a member");
+    features.reactions.react(&bob, message, "👍", Action::Remove).await.expect("a member");
+    features.messages.pin(&id("bob"), message, true).await.expect("either side");
+    features.messages.pin(&id("alice"), message, false).await.expect("either side");
+    let request = GetMissedMessages { cursors: Some(cursors_of([(to, 1)])), ..Default::default() };
+    let page = features.recovery.page(&id("alice"), &request).expect("allowed");
+    let changes = serde_json::to_value(&page.changes).expect("JSON");
+    let of = |key: &str| changes.as_array().into_iter().flatten().map(|one| one[key].clone()).collect::<Vec<_>>();
+    let names = ["reaction:updated", "reaction:updated", "message:pinned", "message:unpinned"];
+    assert_eq!((of("event"), of("changeSeq")), (names.map(Into::into).into(), [2, 3, 4, 5].map(Into::into).into()));
+    assert_eq!(of("action")[..2], ["added", "removed"]);
+    assert_eq!((&changes[0]["reactions"], &changes[0]["userId"]), (&serde_json::json!([]), &"bob".into()));
+    let request = GetMissedMessages { last_sync_date: Some(Timestamp::from_millis(0)), ..Default::default() };
+    let page = features.recovery.page(&id("bob"), &request).expect("allowed");
+    assert_eq!((page.count, page.changes.len()), (1, 0));
 }

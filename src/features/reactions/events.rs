@@ -1,10 +1,23 @@
-//! The events of reactions. What the server sends is declared beside the messages, whose log it is part of.
+//! The events of reactions. What the server sends of them is part of the conversation's log: see the messages.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Action;
 use crate::{features::messages::ReactionView, ids::MessageId, server::ClientEvent};
+
+/// What is to become of a reaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "ReactAction")]
+pub enum Action {
+    /// Put on the message, or taken back if it is there.
+    #[default]
+    Toggle,
+    /// Put on the message.
+    Add,
+    /// Taken back.
+    Remove,
+}
 
 /// Puts an emoji under a message, or takes it back; for members. Each user each emoji once; up to 20 different emoji.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -12,9 +25,9 @@ use crate::{features::messages::ReactionView, ids::MessageId, server::ClientEven
 pub struct React {
     /// The message.
     pub message_id: MessageId,
-    /// 1 to 32 bytes.
+    /// The emoji, 1 to 32 bytes.
     pub emoji: String,
-    /// `toggle` without a wish.
+    /// What is to become of it.
     #[serde(default)]
     pub action: Action,
 }
@@ -27,6 +40,6 @@ impl ClientEvent for React {
 /// The ack of a reaction.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ReactedAck {
-    /// All reactions to the message.
+    /// All reactions of the message after it.
     pub reactions: Vec<ReactionView>,
 }

@@ -1,18 +1,21 @@
-//! Reactions: emoji that members put under a message, each user each emoji once.
+//! Reactions: who thinks what of a message, in one emoji.
 //!
-//! All reactions of a message are one row, so a page of messages costs one row each to show; the limits bound it.
+//! One reaction per user and emoji, at most [`MAX_EMOJI`] different ones on a message. The message's record has the count of each and
+//! the first users, so that a page of messages is shown without reading a row of them; the rows say who has reacted, for the list
+//! of all and for the question whether one has. Record and row change in one batch.
 //!
-//! Spec: contract, section 3.1, `message:react`, and 3.2, `reaction:updated`.
+//! Spec: contract, sections 3.1 and 3.2, `message:react`, `reaction:updated`.
 
 pub mod events;
 mod rest;
 mod rules;
 mod socket;
+mod tally;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
     rest::routes as rest_routes,
-    rules::{Action, Reactions},
+    rules::{MAX_EMOJI, MAX_EMOJI_BYTES, Reactions},
     socket::routes as socket_routes,
 };

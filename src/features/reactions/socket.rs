@@ -20,7 +20,6 @@ pub fn routes(routes: Routes, reactions: &Arc<Reactions>) -> Routes {
 
 /// Handles `message:react`.
 async fn react(reactions: Arc<Reactions>, socket: Arc<Socket>, event: React) -> Result<ReactedAck, Refusal> {
-    let signed_in = SignedIn::of(&socket)?;
-    let reactions = reactions.react(signed_in, event.message_id, &event.emoji, event.action).await?;
+    let (reactions, _) = reactions.react(SignedIn::of(&socket)?, event.message_id, &event.emoji, event.action).await?;
     Ok(ReactedAck { reactions })
 }
