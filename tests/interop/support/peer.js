@@ -35,7 +35,9 @@ const EVENTS = [
     'notifications:cleared', 'notifications:count', 'rate-limit-exceeded', 'auth:expiring', 'auth:expired',
     'auth', 'message-back', 'emit-with-ack', 'said', 'disconnect',
 ];
-const CHANGES = ['message:new', 'message:updated', 'message:deleted'];
+const CHANGES = [
+    'message:new', 'message:updated', 'message:deleted', 'reaction:updated', 'message:pinned', 'message:unpinned',
+];
 
 const open = new Set();
 
