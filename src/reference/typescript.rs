@@ -184,7 +184,9 @@ fn lines<'a>(fields: impl Iterator<Item = (&'a str, &'a Value, bool)>, schema: &
 /// The type that a schema describes. `indent` is that of the line it begins on.
 pub(super) fn type_of(schema: &Value, indent: &str) -> String {
     if let Some(name) = reference(schema) {
-        return name.to_owned();
+        // A variant that is told by a field of its own has that field beside the type.
+        let is_more = schema.get("properties").is_some();
+        return if is_more { format!("{name} & {}", plain(schema, indent)) } else { name.to_owned() };
     }
     if let Some(value) = schema.get("const") {
         return literal(value);

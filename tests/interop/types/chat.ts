@@ -29,7 +29,7 @@ socket.on('message:new', (message) => {
 });
 socket.on('missed-messages', (page) => {
     for (const change of page.changes) {
-        if (change.event === 'message:updated') console.log(change.message.content);
+        if (change.event === 'message:updated') console.log(change.content, change.editedBy);
         else if (change.event === 'message:deleted') console.log(change.deletedBy);
     }
 });
