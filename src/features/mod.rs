@@ -217,6 +217,7 @@ impl Features {
         let statuses = Statuses::new(store.clone(), Arc::clone(&conversations), Arc::clone(&presence));
         notifications.set_muting(Arc::new(statuses.clone()));
         notifications.set_absences(Arc::new(queue.clone()));
+        notifications.set_previews(Arc::clone(&messages) as _);
         let heartbeats = Arc::new(Heartbeats::default());
         let auth = Arc::new(Auth::new(config.auth, keys, origins, users.clone(), store)?);
         Ok(Self {

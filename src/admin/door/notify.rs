@@ -51,6 +51,7 @@ pub(super) async fn send(
         action_url: send.action_url,
         collapse_key: send.collapse_key,
         expires_at: send.expires_at,
+        about: None,
     };
     let notification = operator.features.notifications.put(&send.user, draft).await?;
     tracing::info!(user = %send.user, id = %notification.id, "notification sent by the operator");

@@ -116,6 +116,7 @@ impl Notify {
             action_url: self.action_url,
             collapse_key: self.collapse_key,
             expires_at: self.expires_at,
+            about: None,
         }
     }
 }

@@ -3,13 +3,15 @@
 
 use serde_json::json;
 
-use super::{MessageRecord, Messages};
+use super::{MESSAGES, MessageRecord, Messages};
 use crate::{
+    codes::ErrorCode,
     features::{
         auth::SignedIn,
-        notifications::{Draft, Job, Kind, Recipients},
+        notifications::{Draft, Job, Kind, Previews, Recipients},
     },
-    ids::{MessageId, UserId},
+    ids::{ConversationId, MessageId, UserId},
+    server::Refusal,
     storage::Batch,
 };
 
@@ -61,10 +63,31 @@ impl Messages {
     pub(crate) fn after_announcements(&self) {
         self.notifications.wake();
     }
+
+    /// `user` has read a conversation up to `seq`, so what told of new messages there is read as well.
+    pub(crate) async fn note_read(&self, user: &UserId, conversation: ConversationId, seq: u64) -> Result<(), Refusal> {
+        let is_read = |message| Ok(self.store.get(&MESSAGES, &message)?.is_none_or(|record| record.seq <= seq));
+        self.notifications.read_messages(user, conversation, is_read).await
+    }
+}
+
+impl Previews for Messages {
+    fn preview(&self, user: &UserId, message: MessageId) -> Option<String> {
+        match self.find(user, message) {
+            Ok(found) if found.value.deleted.is_none() => {
+                Some(found.value.content.chars().take(PREVIEW_CHARS).collect())
+            }
+            Ok(_) => None,
+            Err(refusal) if refusal.code == ErrorCode::NotFound => None,
+            Err(error) => {
+                tracing::error!(%error, %message, "a notification is shown without its message, which cannot be read");
+                None
+            }
+        }
+    }
 }
 
 fn draft(kind: Kind, title: &str, from: &SignedIn, id: MessageId, record: &MessageRecord) -> Draft {
-    let preview: String = record.content.chars().take(PREVIEW_CHARS).collect();
     let group = record.recipient.is_none().then_some(record.conversation);
     let data = json!({
         "messageId": id,
@@ -72,5 +95,5 @@ fn draft(kind: Kind, title: &str, from: &SignedIn, id: MessageId, record: &Messa
         "groupId": group,
         "fromUserId": from.user,
     });
-    Draft::new(kind, title, &preview).with_data(&data)
+    Draft::new(kind, title, "").about(id).with_data(&data)
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Kind, Priority};
-use crate::{clock::Timestamp, server::Refusal};
+use crate::{clock::Timestamp, ids::MessageId, server::Refusal};
 
 /// Longest title in characters.
 const MAX_TITLE_CHARS: usize = 200;
@@ -39,6 +39,9 @@ pub struct Draft {
     pub collapse_key: Option<String>,
     /// When it goes by itself.
     pub expires_at: Option<Timestamp>,
+    /// The message whose beginning is its text. It is looked up whenever the notification is shown, never stored with it, so that it
+    /// changes and goes with the message.
+    pub about: Option<MessageId>,
 }
 
 impl Draft {
@@ -55,7 +58,14 @@ impl Draft {
             action_url: None,
             collapse_key: None,
             expires_at: None,
+            about: None,
         }
+    }
+
+    /// With the beginning of this message as its text.
+    #[must_use]
+    pub fn about(self, message: MessageId) -> Self {
+        Self { about: Some(message), ..self }
     }
 
     /// With this JSON beside the text.

@@ -4,13 +4,13 @@ use super::{
     Draft, NotificationId, NotificationView, Priority, REMEMBERED, Status,
     news::News,
     store::{
-        COLLAPSING, COUNTS, CollapsingRecord, CountsRecord, ENDS, Marker, NOTIFICATIONS, NotificationRecord, PLACES,
-        PlaceRecord, READ, READ_AT,
+        ABOUT, COLLAPSING, COUNTS, CollapsingRecord, CountsRecord, ENDS, Marker, NOTIFICATIONS, NotificationRecord,
+        PLACES, PlaceRecord, READ, READ_AT,
     },
 };
 use crate::{
     clock::Timestamp,
-    ids::UserId,
+    ids::{MessageId, UserId},
     storage::{Batch, Direction, StorageError, Store, Versioned},
 };
 
@@ -105,10 +105,13 @@ impl<'a> Ledger<'a> {
         if let Some(at) = record.expires_at {
             self.batch.put(&ENDS, &(at, user.clone(), record.id), &Marker);
         }
+        if let Some(message) = record.about {
+            self.batch.put(&ABOUT, &(message, user.clone(), record.id), &Marker);
+        }
         self.batch.put(&NOTIFICATIONS, &(user, place), &record);
-        let (kind, urgent) = (record.kind, record.priority == Priority::Urgent);
+        let (kind, urgent, about) = (record.kind, record.priority == Priority::Urgent, record.about);
         let view = NotificationView::from(record);
-        self.news.push(News::New { view: Box::new(view.clone()), kind, urgent });
+        self.news.push(News::New { view: Box::new(view.clone()), kind, urgent, about });
         Ok(view)
     }
 
@@ -150,6 +153,11 @@ impl<'a> Ledger<'a> {
         self.batch.delete(&READ_AT, &(at, self.user.clone(), id));
     }
 
+    /// Deletes a row of [`ABOUT`] that stands for nothing any more.
+    pub(super) fn drop_about(&mut self, message: MessageId, id: NotificationId) {
+        self.batch.delete(&ABOUT, &(message, self.user.clone(), id));
+    }
+
     /// At most `limit` notifications before `place`, the newest first.
     pub(super) fn before(&self, place: u64, limit: usize) -> Result<Vec<(u64, NotificationRecord)>, StorageError> {
         scan_before(self.store, self.user, place, limit)
@@ -157,8 +165,12 @@ impl<'a> Ledger<'a> {
 
     /// The unread notification that a new one replaces.
     fn collapsing(&self, record: &NotificationRecord) -> Result<Option<(u64, NotificationRecord)>, StorageError> {
-        let Some(key) = &record.collapse_key else { return Ok(None) };
-        let Some(found) = self.store.get(&COLLAPSING, &(self.user.clone(), key.clone()))? else { return Ok(None) };
+        record.collapse_key.as_deref().map_or(Ok(None), |key| self.unread_with(key))
+    }
+
+    /// The unread notification with a collapse key.
+    pub(super) fn unread_with(&self, key: &str) -> Result<Option<(u64, NotificationRecord)>, StorageError> {
+        let Some(found) = self.store.get(&COLLAPSING, &(self.user.clone(), key.to_owned()))? else { return Ok(None) };
         let before = self.store.get(&NOTIFICATIONS, &(self.user.clone(), found.place))?;
         Ok(before.map(|before| (found.place, before)))
     }
@@ -195,6 +207,9 @@ impl<'a> Ledger<'a> {
         self.batch.delete(&NOTIFICATIONS, &(self.user.clone(), place));
         if let Some(at) = record.expires_at {
             self.drop_end(at, record.id);
+        }
+        if let Some(message) = record.about {
+            self.drop_about(message, record.id);
         }
     }
 

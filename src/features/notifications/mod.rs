@@ -6,6 +6,7 @@
 //!
 //! Spec: feature document, "Persistent Notifications System"; contract, sections 6 and 7.
 
+mod about;
 mod config;
 mod draft;
 pub mod events;
@@ -29,10 +30,11 @@ mod view;
 use std::time::Duration;
 
 pub use self::{
+    about::message_key,
     config::Config,
     draft::Draft,
     events::SERVER_EVENTS,
-    hooks::{Absences, Muting},
+    hooks::{Absences, Muting, Previews},
     jobs::{Job, Recipients},
     kinds::{Filter, Kind, Priority, Status},
     rest::routes as rest_routes,

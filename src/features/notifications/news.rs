@@ -5,7 +5,11 @@ use super::{
     events::{AllRead, Archived, Cleared, Count, Deleted, NewNotification, Read},
     subscriptions::without_room,
 };
-use crate::{clock::Timestamp, features::conversations::Rooms, ids::UserId};
+use crate::{
+    clock::Timestamp,
+    features::conversations::Rooms,
+    ids::{MessageId, UserId},
+};
 
 /// One thing to tell.
 #[derive(Clone, Debug)]
@@ -15,6 +19,8 @@ pub(super) enum News {
         view: Box<NotificationView>,
         kind: Kind,
         urgent: bool,
+        /// The message whose beginning is still to become its text.
+        about: Option<MessageId>,
     },
     Read {
         id: NotificationId,
@@ -52,7 +58,7 @@ impl News {
     /// Tells it.
     pub(super) fn tell(&self, rooms: &Rooms, user: &UserId) {
         match self {
-            Self::New { view, kind, urgent } => {
+            Self::New { view, kind, urgent, .. } => {
                 let event = NewNotification(view);
                 if *urgent {
                     rooms.emit_to_user(user, &event);

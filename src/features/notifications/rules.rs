@@ -9,7 +9,8 @@ use std::{
 use tokio::sync::{Mutex, Notify};
 
 use super::{
-    Absences, Config, Draft, Filter, Muting, NotificationId, NotificationView, Status,
+    Absences, Config, Draft, Filter, Muting, NotificationId, NotificationView, Previews, Status,
+    about::fill,
     events::Count,
     kinds::not_found,
     ledger::{Ledger, scan_before},
@@ -65,6 +66,7 @@ pub struct Notifications {
     hasher: RandomState,
     muting: OnceLock<Arc<dyn Muting>>,
     absences: OnceLock<Arc<dyn Absences>>,
+    pub(super) previews: OnceLock<Arc<dyn Previews>>,
     /// Rings when there is a job.
     pub(super) ordered: Notify,
     /// The key of the job that was ordered last.
@@ -90,6 +92,7 @@ impl Notifications {
             hasher: RandomState::new(),
             muting: OnceLock::new(),
             absences: OnceLock::new(),
+            previews: OnceLock::new(),
             ordered: Notify::new(),
             last_job: std::sync::Mutex::new(NotificationId::from_bytes([0; 12])),
         });
@@ -109,6 +112,12 @@ impl Notifications {
         debug_assert!(!already, "set once");
     }
 
+    /// Who knows what is in messages. Set once, when the server is put together.
+    pub fn set_previews(&self, previews: Arc<dyn Previews>) {
+        let already = self.previews.set(previews).is_err();
+        debug_assert!(!already, "set once");
+    }
+
     /// Stores a notification and tells the user. An unread one with the same collapse key is replaced and keeps its id. Whether
     /// the user exists is for the caller to know.
     ///
@@ -117,8 +126,11 @@ impl Notifications {
     /// What [`Draft::check`] says; when it cannot be stored.
     pub async fn put(&self, user: &UserId, draft: Draft) -> Result<NotificationView, Refusal> {
         draft.check()?;
-        let id = NotificationId::fresh();
-        self.alter(user, |ledger| Ok(ledger.add(id, draft.clone(), self.config.max_per_user, false)?)).await
+        let (id, about) = (NotificationId::fresh(), draft.about);
+        let added = self.alter(user, |ledger| Ok(ledger.add(id, draft.clone(), self.config.max_per_user, false)?));
+        let mut view = added.await?;
+        self.fill(user, about, &mut view);
+        Ok(view)
     }
 
     /// The same once for each `id`, however often it is repeated within a day; `None` when it was there before.
@@ -195,11 +207,12 @@ impl Notifications {
                     skip -= 1;
                     continue;
                 }
-                bytes = bytes.saturating_add(size(&record));
+                let view = self.show(user, record);
+                bytes = bytes.saturating_add(size(&view));
                 if notifications.len() == limit || (bytes > PAGE_BYTES && !notifications.is_empty()) {
                     return Ok(Page { notifications, next: last });
                 }
-                notifications.push(NotificationView::from(record));
+                notifications.push(view);
                 last = Some(place);
             }
             if is_end {
@@ -216,7 +229,7 @@ impl Notifications {
     /// `not_found` when there is none, or it is somebody else's.
     pub fn get(&self, user: &UserId, id: NotificationId) -> Result<NotificationView, Refusal> {
         let found = Ledger::open(&self.store, user)?.find(id)?;
-        found.map(|(_, record)| NotificationView::from(record)).ok_or_else(not_found)
+        found.map(|(_, record)| self.show(user, record)).ok_or_else(not_found)
     }
 
     /// Marks a notification as read and tells all devices. Reading it again changes nothing; one that is put aside stays there.
@@ -232,7 +245,7 @@ impl Notifications {
             }
             // Told again to whoever repeats it: clients without acks wait for the event.
             ledger.news.extend(record.read_at.map(|at| News::Read { id, at }));
-            Ok(NotificationView::from(record))
+            Ok(self.show(user, record))
         })
         .await
     }
@@ -251,7 +264,7 @@ impl Notifications {
                 ledger.news.extend(record.read_at.map(|at| News::Read { id, at }));
             }
             ledger.news.push(News::Archived { id });
-            Ok(NotificationView::from(record))
+            Ok(self.show(user, record))
         })
         .await
     }
@@ -406,9 +419,14 @@ impl Notifications {
         let created = news.iter().filter(|news| matches!(news, News::New { .. })).count();
         let news = if is_muted { News::muted(news) } else { news };
         let (rooms, user, metrics) = (self.rooms.clone(), user.clone(), self.metrics.clone());
+        let previews = self.previews.get().cloned();
         move || {
             metrics.notifications_created().inc_by(created as u64);
-            for news in news {
+            for mut news in news {
+                // Only now: a message may have been deleted since the notification was made.
+                if let News::New { view, about, .. } = &mut news {
+                    fill(previews.as_deref(), &user, *about, view);
+                }
                 news.tell(&rooms, &user);
             }
         }
@@ -429,7 +447,7 @@ impl Notifications {
 }
 
 /// The bytes of a notification's texts.
-fn size(record: &NotificationRecord) -> usize {
-    let texts = [Some(&record.title), Some(&record.message), record.data.as_ref(), record.action_url.as_ref()];
-    texts.into_iter().flatten().map(String::len).sum()
+fn size(view: &NotificationView) -> usize {
+    let link = view.action_url.as_deref().unwrap_or_default();
+    [&view.title, &view.message, view.data.get(), link].into_iter().map(str::len).sum()
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Draft, Filter, Job, Kind, NotificationId, Priority, Status};
 use crate::{
     clock::Timestamp,
-    ids::UserId,
+    ids::{MessageId, UserId},
     storage::{Record, Table},
 };
 
@@ -33,6 +33,9 @@ pub(super) const READ_AT: Table<(Timestamp, UserId, NotificationId), Marker> = T
 
 /// What has an end of its own, by that moment: notifications with `expiresAt`, and rows of [`PLACES`] of those that are gone.
 pub(super) const ENDS: Table<(Timestamp, UserId, NotificationId), Marker> = Table::new("notification_ends");
+
+/// Which notifications are about a message.
+pub(super) const ABOUT: Table<(MessageId, UserId, NotificationId), Marker> = Table::new("notifications_about");
 
 /// What is to be told to whom, written together with its cause. The key is fresh, so the table is in the order of the causes, and
 /// the ids of a job's notifications are derived from it.
@@ -59,6 +62,8 @@ pub(super) struct NotificationRecord {
     pub(super) created_at: Timestamp,
     pub(super) read_at: Option<Timestamp>,
     pub(super) expires_at: Option<Timestamp>,
+    /// The message whose beginning is shown as the text.
+    pub(super) about: Option<MessageId>,
 }
 
 impl NotificationRecord {
@@ -77,6 +82,7 @@ impl NotificationRecord {
             created_at: Timestamp::now(),
             read_at: None,
             expires_at: draft.expires_at,
+            about: draft.about,
         }
     }
 }

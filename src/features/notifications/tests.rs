@@ -1,5 +1,6 @@
 //! The rules of notifications.
 
+mod about;
 mod model;
 
 use std::{
@@ -567,7 +568,7 @@ async fn what_was_missed_is_there_when_somebody_asks() {
 async fn only_what_is_urgent_disturbs_somebody_who_does_not_want_it() {
     let features = features();
     let made = put(&features, "ann", Draft { priority: Priority::High, ..draft("t") }).await;
-    let new = |urgent| News::New { view: Box::new(made.clone()), kind: made.kind, urgent };
+    let new = |urgent| News::New { view: Box::new(made.clone()), kind: made.kind, urgent, about: None };
     let count = News::Count { unread: 1 };
     assert_eq!(News::muted(vec![new(false), count.clone()]).len(), 0);
     assert_eq!(News::muted(vec![new(true), count.clone()]).len(), 2);

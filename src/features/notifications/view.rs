@@ -22,7 +22,7 @@ pub struct NotificationView {
     pub kind: Kind,
     /// One line, up to 200 characters.
     pub title: String,
-    /// The text, up to 500 characters.
+    /// The text, up to 500 characters. Of one about a message, the beginning of the message as it is now: empty once that was deleted.
     pub message: String,
     /// Any JSON up to 16 KiB; an empty object where there is none, since clients look into it.
     pub data: Box<RawValue>,

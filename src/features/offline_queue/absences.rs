@@ -10,7 +10,7 @@ use crate::{
     features::{
         conversations::Kind as ConversationKind,
         messages::{LoggedChange, MessageNew},
-        notifications::{Absences, Draft, Kind},
+        notifications::{Absences, Draft, Kind, message_key},
     },
     ids::{ConversationId, UserId},
     server::{Refusal, ServerEvent},
@@ -18,8 +18,6 @@ use crate::{
 
 /// Changes that are looked at for what to show; there may be more.
 const MAX_LOOKED_AT: usize = 100;
-/// Characters of a message that its notification shows.
-const PREVIEW_CHARS: usize = 100;
 
 impl OfflineQueue {
     /// Makes a notification for each conversation in which somebody wrote to `user` since he was last there and since the last one was
@@ -37,17 +35,20 @@ impl OfflineQueue {
             if head <= from {
                 continue;
             }
-            if let Some(draft) = self.draft(user, id, from, head)? {
+            let draft = self.draft(user, id, from, head)?;
+            let is_told = draft.is_some();
+            if let Some(draft) = draft {
                 shared.notifications.put(user, draft).await?;
             }
-            shared
-                .conversations
-                .move_cursor(user, id, |cursor| {
-                    let is_new = cursor.noted < head;
-                    cursor.noted = cursor.noted.max(head);
-                    is_new
-                })
-                .await?;
+            let moved = shared.conversations.move_cursor(user, id, |cursor| {
+                let is_new = cursor.noted < head;
+                cursor.noted = cursor.noted.max(head);
+                is_new
+            });
+            // Somebody who read it meanwhile did so before there was anything to mark.
+            if let Some((_, after)) = moved.await?.filter(|_| is_told) {
+                shared.messages.note_read(user, id, after.read).await?;
+            }
         }
         Ok(())
     }
@@ -75,7 +76,6 @@ impl OfflineQueue {
         let Some(newest) = messages.first() else { return Ok(None) };
         let message: Value = serde_json::from_str(&newest.json).unwrap_or_default();
         let text = |path: &str| message.pointer(path).and_then(Value::as_str).unwrap_or_default();
-        let preview: String = text("/content").chars().take(PREVIEW_CHARS).collect();
         let view = shared.conversations.view(id)?;
         let group = (view.kind == ConversationKind::Group).then_some(id);
         let title = view.name.unwrap_or_else(|| text("/sender/username").to_owned());
@@ -86,7 +86,8 @@ impl OfflineQueue {
             "fromUserId": newest.by,
             "metadata": {"count": messages.len()},
         });
-        Ok(Some(Draft::new(Kind::Message, &title, &preview).with_data(&data).collapsing(format!("message:{id}"))))
+        let draft = Draft::new(Kind::Message, &title, "").about(newest.message);
+        Ok(Some(draft.with_data(&data).collapsing(message_key(id))))
     }
 }
 

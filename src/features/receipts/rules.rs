@@ -90,7 +90,7 @@ impl Receipts {
                 read_at: now,
             })?;
         }
-        Ok(())
+        self.messages.note_read(user, conversation, after.read).await
     }
 
     /// `user` has read everything there is in a conversation.

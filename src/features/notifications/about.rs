@@ -1,0 +1,72 @@
+//! Notifications about a message: they show its text as it is, and are read with it.
+
+use super::{
+    NotificationView, Notifications, Previews, Status,
+    ledger::Ledger,
+    news::News,
+    store::{COLLAPSING, NotificationRecord},
+};
+use crate::{
+    ids::{ConversationId, MessageId, UserId},
+    server::Refusal,
+    storage::StorageError,
+};
+
+/// The collapse key of what tells of new messages in a conversation.
+pub fn message_key(conversation: ConversationId) -> String {
+    format!("message:{conversation}")
+}
+
+/// Gives a notification the text of the message that it is about.
+pub(super) fn fill(
+    previews: Option<&dyn Previews>,
+    user: &UserId,
+    about: Option<MessageId>,
+    view: &mut NotificationView,
+) {
+    if let (Some(previews), Some(message)) = (previews, about) {
+        view.message = previews.preview(user, message).unwrap_or_default();
+    }
+}
+
+impl Notifications {
+    /// A notification as its reader sees it.
+    pub(super) fn show(&self, user: &UserId, record: NotificationRecord) -> NotificationView {
+        let about = record.about;
+        let mut view = NotificationView::from(record);
+        self.fill(user, about, &mut view);
+        view
+    }
+
+    pub(super) fn fill(&self, user: &UserId, about: Option<MessageId>, view: &mut NotificationView) {
+        fill(self.previews.get().map(|previews| &**previews), user, about, view);
+    }
+
+    /// Marks the unread notification of new messages in a conversation as read if `is_read` says so of the message that it is about,
+    /// and tells all devices.
+    ///
+    /// # Errors
+    ///
+    /// What `is_read` fails with; when it cannot be stored.
+    pub(crate) async fn read_messages(
+        &self,
+        user: &UserId,
+        conversation: ConversationId,
+        is_read: impl Fn(MessageId) -> Result<bool, StorageError> + Send + Sync,
+    ) -> Result<(), Refusal> {
+        let key = message_key(conversation);
+        // Mostly there is none, and one look tells.
+        if !self.store.contains(&COLLAPSING, &(user.clone(), key.clone()))? {
+            return Ok(());
+        }
+        self.alter(user, |ledger: &mut Ledger<'_>| {
+            let Some((place, mut record)) = ledger.unread_with(&key)? else { return Ok(()) };
+            if record.about.map_or(Ok(true), &is_read)? {
+                ledger.set_status(place, &mut record, Status::Read);
+                ledger.news.extend(record.read_at.map(|at| News::Read { id: record.id, at }));
+            }
+            Ok(())
+        })
+        .await
+    }
+}
