@@ -138,6 +138,16 @@ impl Batch {
         appended
     }
 
+    /// Deletes the entry `seq` of the stream `key` of `log`, if it is there. The last entry of a stream has to stay: after a restart
+    /// the numbers go on from what is there.
+    pub fn delete_entry<K: Key, V>(&mut self, log: &Log<K, V>, key: &K, seq: u64) {
+        let mut key = row_key(log.name(), key);
+        seq.encode(&mut key);
+        if self.takes(log.name(), key.len()) {
+            self.steps.push(Step::Put(Row::new(&key, key.len())));
+        }
+    }
+
     /// Asks where the stream `key` of `log` ends at the moment of the commit: exactly the entries up to there have been told by then
     /// to those who are called after a commit. A batch with nothing else costs no write.
     pub fn observe<K: Key, V>(&mut self, log: &Log<K, V>, key: &K) -> Appended {

@@ -41,6 +41,33 @@ async fn a_stamped_value_knows_the_number_its_log_entry_got() {
 }
 
 #[tokio::test]
+async fn the_oldest_entries_of_a_log_can_go_and_the_numbers_go_on_after_a_restart() {
+    let dir = Dir::new();
+    let store = dir.open().expect("a fresh directory");
+    let (conversation, other) = (ConversationId::fresh(), ConversationId::fresh());
+    for _ in 0..4 {
+        let mut batch = Batch::new();
+        batch.append(&CHANGES, &conversation, &message("entry"));
+        batch.append(&CHANGES, &other, &message("entry"));
+        store.commit(batch).await.expect("free");
+    }
+    let mut batch = Batch::new();
+    (0..=3).for_each(|seq| batch.delete_entry(&CHANGES, &conversation, seq));
+    store.commit(batch).await.expect("free");
+    store.close().await;
+    let store = dir.open().expect("closed in order");
+    let seqs = |of, after| {
+        let entries = store.scan_log(&CHANGES, of, after, 10).expect("readable");
+        entries.into_iter().map(|(seq, _)| seq).collect::<Vec<_>>()
+    };
+    assert_eq!((seqs(&conversation, 0), seqs(&other, 0)), (vec![4], vec![1, 2, 3, 4]));
+    let mut batch = Batch::new();
+    let appended = batch.append(&CHANGES, &conversation, &message("entry"));
+    assert_eq!(store.commit(batch).await.expect("free").seq(appended), 5);
+    assert_eq!(seqs(&conversation, 2), [4, 5]);
+}
+
+#[tokio::test]
 async fn a_precondition_that_does_not_hold_leaves_no_trace() {
     let (_dir, stores) = backends();
     for store in stores {
