@@ -169,6 +169,9 @@ settings! {
         "Longest text of a message, in characters.";
     "messages.client_id_retention_s": number(60, 31_536_000),
         "How long a message that is sent again with the same `clientId` is stored only once.";
+    "messages.retention_s": number(0, 3_153_600_000),
+        "How long messages are kept; 0: for ever. What is older goes from every conversation, with its reactions, pins and notifications;\n\
+         clients that missed it are told that something is missing.";
 
     "missed_messages.max_page": number(1, 10_000),
         "Most messages and changes in one answer.";

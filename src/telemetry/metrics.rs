@@ -146,6 +146,7 @@ families! {
     auth_refusals: Counter by "code", "Clients that were not let in.";
     rate_limited: Counter by "event", "Events refused by a rate limit.";
     messages_stored: Counter, "Messages stored.";
+    messages_missing: Counter, "Messages found missing although a conversation has them: damage of the database.";
     deliveries: Counter, "Messages queued for a receiver.";
     deliveries_confirmed: Counter, "Deliveries that were confirmed.";
     redeliveries: Counter, "Messages sent again because their delivery was not confirmed.";

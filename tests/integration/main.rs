@@ -20,6 +20,7 @@ mod operations;
 mod operator;
 mod promises;
 mod reference;
+mod retention;
 mod shutdown;
 mod startup;
 #[allow(dead_code, reason = "each test program uses its own part")]

@@ -11,6 +11,7 @@ pub mod events;
 mod listener;
 mod membership;
 mod rest;
+mod retention;
 mod rooms;
 mod socket;
 mod store;
@@ -19,8 +20,9 @@ mod tests;
 
 pub(crate) use self::{
     cursors::seq_before,
+    retention::trimmed,
     rooms::go_live,
-    store::{Change, ChangeRecord, LOG},
+    store::{Change, ChangeRecord, LOG, TrimmedRecord},
 };
 pub use self::{
     directory::{Access, Conversations},

@@ -21,7 +21,10 @@ pub(super) const MEMBERSHIPS: Table<(UserId, ConversationId), MembershipRecord> 
 /// The direct conversation of two users, the smaller id first. What makes it unique.
 pub(super) const DIRECT: Table<(UserId, UserId), DirectRecord> = Table::new("direct_conversations");
 
-/// What happened in a conversation, in order, for ever. The sequence number is the order that every client sees, and what a
+/// How much of a conversation's log has been trimmed. No row: nothing.
+pub(super) const TRIMMED: Table<ConversationId, TrimmedRecord> = Table::new("trimmed_logs");
+
+/// What happened in a conversation, in order, for ever or as long as `messages.retention_s` says. The sequence number is the order that every client sees, and what a
 /// client has missed is what comes after its number.
 pub(crate) const LOG: Log<ConversationId, ChangeRecord> = Log::new("conversation_log");
 
@@ -95,6 +98,32 @@ pub(crate) struct ChangeRecord {
 
 impl Record for ChangeRecord {
     const VERSION: u8 = 1;
+}
+
+/// How much of a log has been trimmed, version 1.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TrimmedRecord {
+    /// Everything up to here is gone. The entry with this number itself stays for as long as it is the last one, since the store
+    /// counts on from it; nobody reads it.
+    pub(crate) up_to: u64,
+    /// The date of the youngest entry and message among what is gone.
+    pub(crate) at: Timestamp,
+}
+
+impl Record for TrimmedRecord {
+    const VERSION: u8 = 1;
+}
+
+impl TrimmedRecord {
+    /// The oldest number that is there, when some are gone.
+    pub(crate) fn before(&self) -> Option<u64> {
+        (self.up_to > 0).then(|| self.up_to.saturating_add(1))
+    }
+
+    /// Whether a message that is missing was among what is gone: a later change in the log may still name it.
+    pub(crate) fn covers(&self, message: MessageId) -> bool {
+        self.up_to > 0 && message.created_at() <= self.at
+    }
 }
 
 /// What happened. The message's own state is in its table; the log keeps the order.

@@ -1,4 +1,4 @@
-//! What goes by itself: messages past their `expiresAt`, and client keys nobody will repeat any more.
+//! What goes by itself: messages past their `expiresAt` or the retention, and client keys nobody will repeat any more.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Messages,
+    retention::period,
     store::{CLIENT_IDS, EXPIRING},
 };
 use crate::{
@@ -48,9 +49,21 @@ impl Messages {
                 tokio::time::sleep(CLIENT_IDS_EVERY).await;
             }
         };
+        let retention = async {
+            let Some(retention) = self.config.retention() else { return std::future::pending().await };
+            loop {
+                tokio::time::sleep(period(retention)).await;
+                if clock.is_steady()
+                    && let Err(error) = self.trim().await
+                {
+                    tracing::warn!(%error, "messages that are too old could not be deleted; trying again");
+                }
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => {}
             () = messages => {}
+            () = retention => {}
             () = client_ids => {}
         }
     }

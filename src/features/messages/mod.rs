@@ -20,6 +20,7 @@ mod locate;
 mod pins;
 mod replay;
 mod rest;
+mod retention;
 mod rules;
 mod socket;
 mod store;

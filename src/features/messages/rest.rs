@@ -76,10 +76,14 @@ struct Edit {
 
 /// One page of a conversation.
 #[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 struct History {
     messages: Vec<MessageView>,
     page: usize,
     limit: usize,
+    /// The oldest number that is there, when older messages are gone because of their age.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated_before: Option<u64>,
 }
 
 /// It is done.
@@ -120,8 +124,9 @@ async fn history(
         Some(seq) => HistoryRange::After(seq),
         None => HistoryRange::Before { seq: range.before, skip },
     };
-    let messages = messages.history(&caller.user, id, wanted, limit)?;
-    Ok(Json(History { messages, page: number, limit }))
+    let page = messages.history(&caller.user, id, wanted, limit)?;
+    let truncated_before = messages.truncated_before(&caller.user, id)?;
+    Ok(Json(History { messages: page, page: number, limit, truncated_before }))
 }
 
 /// `PUT /api/messages/{id} {content, rev?}`.

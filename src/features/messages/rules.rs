@@ -57,7 +57,7 @@ pub struct Messages {
     pub(super) conversations: Arc<Conversations>,
     pub(super) config: Config,
     listeners: Arc<OnceLock<Vec<Arc<dyn MessageListener>>>>,
-    metrics: Metrics,
+    pub(super) metrics: Metrics,
     pub(super) notifications: Arc<Notifications>,
     pub(super) turns: Arc<Turns>,
 }
@@ -216,10 +216,11 @@ impl Messages {
         limit: usize,
     ) -> Result<Vec<MessageView>, Refusal> {
         self.conversations.access(user, id)?;
+        let up_to = self.conversations.trimmed(id)?.up_to;
         let mut found = Vec::new();
         match range {
             HistoryRange::After(seq) => {
-                let mut cursor = seq;
+                let mut cursor = seq.max(up_to);
                 while found.len() < limit {
                     let entries = self.store.scan_log(&LOG, &id, cursor, limit)?;
                     let Some((last, _)) = entries.last() else { break };
@@ -235,14 +236,29 @@ impl Messages {
                     let entries = self.store.scan_log_back(&LOG, &id, before, wanted)?;
                     let Some((last, _)) = entries.last() else { break };
                     before = Some(*last);
-                    found.extend(entries.into_iter().filter_map(|(_, entry)| entry.change.brings()));
+                    let there = entries.into_iter().filter(|(seq, _)| *seq > up_to);
+                    found.extend(there.filter_map(|(_, entry)| entry.change.brings()));
                 }
                 found.truncate(wanted);
                 found.drain(..skip.min(found.len()));
                 found.reverse();
             }
         }
-        self.load(&found)
+        let messages = self.load(&found)?;
+        if messages.len() < found.len() {
+            self.check_missing(id, found.into_iter().filter(|id| messages.iter().all(|message| message.id != *id)))?;
+        }
+        Ok(messages)
+    }
+
+    /// The oldest number that is left of a conversation, when the retention has taken some; for members.
+    ///
+    /// # Errors
+    ///
+    /// `not_found` for everybody but members.
+    pub fn truncated_before(&self, user: &UserId, id: ConversationId) -> Result<Option<u64>, Refusal> {
+        self.conversations.access(user, id)?;
+        Ok(self.conversations.trimmed(id)?.before())
     }
 
     /// The present state of these messages, in this order.

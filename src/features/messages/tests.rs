@@ -1,5 +1,7 @@
 //! The rules of messages.
 
+mod retention;
+
 use std::time::Duration;
 
 use futures_util::future::join_all;

@@ -16,6 +16,9 @@ pub(super) struct PageCursor {
     /// The date that the first page was asked for by.
     #[serde(rename = "d", default)]
     pub(super) date: Option<Timestamp>,
+    /// What was missing on the pages before.
+    #[serde(rename = "t", default)]
+    pub(super) truncated: BTreeMap<ConversationId, u64>,
 }
 
 impl PageCursor {

@@ -14,7 +14,7 @@ use crate::{
 
 /// Asks for what was missed: since a date, or since a place in each conversation's log; without either, for everything. By cursor comes
 /// everything after it, edits and deletions as `changes`; by date come messages of others. A page ends at 512 KiB, too. A cursor
-/// beyond the end is refused.
+/// beyond the end is refused, and one of a conversation that is not the user's.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GetMissedMessages {
@@ -61,6 +61,10 @@ pub struct MissedMessages {
     pub cursors: BTreeMap<ConversationId, u64>,
     /// True when nothing is missing between the given point and now.
     pub complete: bool,
+    /// Conversations of which something after the given point is gone because of its age, with the oldest number that is there; left
+    /// out where there are none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub truncated_before: BTreeMap<ConversationId, u64>,
     /// The conversation, when only one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversation_id: Option<ConversationId>,

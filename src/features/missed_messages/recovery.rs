@@ -14,12 +14,12 @@ use super::{
 use crate::{
     clock::Timestamp,
     features::{
-        conversations::{ChangeRecord, Conversations, LOG, seq_before},
+        conversations::{ChangeRecord, Conversations, LOG, TrimmedRecord, seq_before, trimmed},
         messages::{ChangeEvent, MESSAGES, MessageRecord, MessageView, Messages},
     },
     ids::{ConversationId, MessageId, UserId},
     server::Refusal,
-    storage::{Reader, StorageError, Store},
+    storage::{Reader, Store},
 };
 
 /// Log entries read of one conversation at a time.
@@ -54,6 +54,8 @@ struct Source {
     /// The last number handled.
     cursor: u64,
     waiting: VecDeque<(u64, ChangeRecord)>,
+    /// What the retention has taken of it.
+    trimmed: TrimmedRecord,
 }
 
 /// A page being filled.
@@ -64,6 +66,8 @@ struct Page {
     changes: Vec<(u64, ChangeRecord, MessageRecord)>,
     bytes: usize,
     scanned: usize,
+    /// Conversations of which something is gone that had been wanted, with the oldest number that is there.
+    truncated: BTreeMap<ConversationId, u64>,
 }
 
 impl Recovery {
@@ -100,16 +104,27 @@ impl Recovery {
         let filter = date.map_or(Filter::Everything, |date| Filter::Since { date, user });
         let reader = self.store.read()?;
         let mut sources = Vec::with_capacity(conversations.len());
+        let mut truncated = earlier.as_ref().map(|earlier| earlier.truncated.clone()).unwrap_or_default();
         for id in conversations {
+            let trimmed = trimmed(&reader, id)?;
             let cursor = match (&earlier, &request.cursors, date) {
                 (Some(earlier), _, _) => earlier.cursors.get(&id).copied().unwrap_or(0),
                 (None, Some(cursors), _) => check_cursor(&reader, id, cursors.get(&id).copied().unwrap_or(0))?,
                 (None, None, Some(date)) => seq_before(&reader, id, date)?,
                 (None, None, None) => 0,
             };
-            sources.push(Source { id, cursor, waiting: VecDeque::new() });
+            let is_cut = match (&earlier, date) {
+                // A search by date may end before what is gone; what counts is whether any of that is younger.
+                (None, Some(date)) => trimmed.at > date,
+                (Some(_), _) | (None, None) => cursor < trimmed.up_to,
+            };
+            if let Some(before) = trimmed.before().filter(|_| is_cut) {
+                truncated.insert(id, before);
+            }
+            sources.push(Source { id, cursor: cursor.max(trimmed.up_to), waiting: VecDeque::new(), trimmed });
         }
-        let (page, has_more) = self.fill(&reader, &mut sources, &filter, limit)?;
+        let page = Page { truncated, ..Page::default() };
+        let (page, has_more) = self.fill(&reader, &mut sources, page, (&filter, limit))?;
         drop(reader);
         let cursors: BTreeMap<_, _> = sources.iter().map(|source| (source.id, source.cursor)).collect();
         self.answer(page, cursors, has_more, date, request.conversation_id)
@@ -120,10 +135,9 @@ impl Recovery {
         &self,
         reader: &Reader<'_>,
         sources: &mut [Source],
-        filter: &Filter<'_>,
-        limit: usize,
+        mut page: Page,
+        (filter, limit): (&Filter<'_>, usize),
     ) -> Result<(Page, bool), Refusal> {
-        let mut page = Page::default();
         let mut oldest = BinaryHeap::new();
         for (index, source) in sources.iter_mut().enumerate() {
             if let Some(at) = source.peek(reader)? {
@@ -138,7 +152,7 @@ impl Recovery {
             let Some(source) = sources.get_mut(index) else { continue };
             if let Some((seq, entry)) = source.waiting.pop_front() {
                 source.cursor = seq;
-                page.take(reader, seq, entry, filter)?;
+                self.take(&mut page, reader, source, (seq, entry), filter)?;
             }
             if let Some(at) = source.peek(reader)? {
                 oldest.push(Reverse((at, index)));
@@ -162,7 +176,9 @@ impl Recovery {
             page.messages.into_iter().map(|(id, record)| around.show(id, record)).collect();
         let changes = page.changes.iter();
         let changes = changes.map(|(seq, entry, record)| ChangeEvent::new(*seq, &entry.change, record, &around));
-        let next_cursor = has_more.then(|| PageCursor { cursors: cursors.clone(), date }.encode());
+        let truncated_before = page.truncated;
+        let next_cursor = has_more
+            .then(|| PageCursor { cursors: cursors.clone(), date, truncated: truncated_before.clone() }.encode());
         Ok(MissedMessages {
             count: messages.len(),
             messages,
@@ -170,9 +186,50 @@ impl Recovery {
             has_more,
             next_cursor,
             cursors,
-            complete: !has_more,
+            complete: !has_more && truncated_before.is_empty(),
+            truncated_before,
             conversation_id,
         })
+    }
+}
+
+impl Recovery {
+    fn take(
+        &self,
+        page: &mut Page,
+        reader: &Reader<'_>,
+        source: &Source,
+        (seq, entry): (u64, ChangeRecord),
+        filter: &Filter<'_>,
+    ) -> Result<(), Refusal> {
+        page.scanned += 1;
+        let id = entry.change.message();
+        let is_new = entry.change.brings().is_some();
+        // A change of a message that is on this page already is part of its present state.
+        if !is_new && page.seen.contains(&id) {
+            return Ok(());
+        }
+        let Some(record) = reader.get(&MESSAGES, &id)? else {
+            self.messages.check_missing(source.id, std::iter::once(id))?;
+            let before = source.trimmed.before().unwrap_or_default();
+            page.truncated.insert(source.id, before);
+            return Ok(());
+        };
+        let wanted = match filter {
+            Filter::Everything => true,
+            Filter::Since { date, user } => is_new && record.created_at > *date && record.sender != **user,
+        };
+        if !wanted {
+            return Ok(());
+        }
+        page.bytes += size_of_message(&record);
+        if is_new {
+            page.seen.insert(id);
+            page.messages.push((id, record));
+        } else {
+            page.changes.push((seq, entry, record));
+        }
+        Ok(())
     }
 }
 
@@ -183,35 +240,6 @@ impl Source {
             self.waiting = reader.scan_log(&LOG, &self.id, self.cursor, CHUNK)?.into();
         }
         Ok(self.waiting.front().map(|(_, entry)| entry.at))
-    }
-}
-
-impl Page {
-    fn take(&mut self, reader: &Reader<'_>, seq: u64, entry: ChangeRecord, filter: &Filter<'_>) -> Result<(), Refusal> {
-        self.scanned += 1;
-        let id = entry.change.message();
-        let is_new = entry.change.brings().is_some();
-        // A change of a message that is on this page already is part of its present state.
-        if !is_new && self.seen.contains(&id) {
-            return Ok(());
-        }
-        // Nothing takes a message out of its table: without it there is damage, which must not look like a conversation without it.
-        let record = reader.get(&MESSAGES, &id)?.ok_or(StorageError::Damaged { table: MESSAGES.name() })?;
-        let wanted = match filter {
-            Filter::Everything => true,
-            Filter::Since { date, user } => is_new && record.created_at > *date && record.sender != **user,
-        };
-        if !wanted {
-            return Ok(());
-        }
-        self.bytes += size_of_message(&record);
-        if is_new {
-            self.seen.insert(id);
-            self.messages.push((id, record));
-        } else {
-            self.changes.push((seq, entry, record));
-        }
-        Ok(())
     }
 }
 

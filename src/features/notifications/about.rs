@@ -1,16 +1,21 @@
 //! Notifications about a message: they show its text as it is, and are read with it.
 
+use futures_util::future::join_all;
+
 use super::{
     NotificationView, Notifications, Previews, Status,
     ledger::Ledger,
     news::News,
-    store::{COLLAPSING, NotificationRecord},
+    store::{ABOUT, COLLAPSING, NotificationRecord},
 };
 use crate::{
     ids::{ConversationId, MessageId, UserId},
     server::Refusal,
-    storage::StorageError,
+    storage::{Direction, StorageError},
 };
+
+/// Notifications that are deleted together.
+const STEP: usize = 64;
 
 /// The collapse key of what tells of new messages in a conversation.
 pub fn message_key(conversation: ConversationId) -> String {
@@ -40,6 +45,34 @@ impl Notifications {
 
     pub(super) fn fill(&self, user: &UserId, about: Option<MessageId>, view: &mut NotificationView) {
         fill(self.previews.get().map(|previews| &**previews), user, about, view);
+    }
+
+    /// Deletes all notifications about a message and tells their readers.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be stored; a part may be.
+    pub(crate) async fn remove_about(&self, message: MessageId) -> Result<(), Refusal> {
+        loop {
+            let rows = self.store.scan_prefix(&ABOUT, &message, STEP, Direction::Forward)?;
+            let removed = rows.iter().map(async |((_, user, id), _)| {
+                self.alter(user, |ledger| {
+                    ledger.drop_about(message, *id);
+                    if let Some((place, record)) = ledger.find(*id)?
+                        && record.about == Some(message)
+                    {
+                        ledger.remove(place, &record);
+                        ledger.news.push(News::Deleted { id: *id });
+                    }
+                    Ok(())
+                })
+                .await
+            });
+            join_all(removed).await.into_iter().collect::<Result<(), _>>()?;
+            if rows.len() < STEP {
+                return Ok(());
+            }
+        }
     }
 
     /// Marks the unread notification of new messages in a conversation as read if `is_read` says so of the message that it is about,

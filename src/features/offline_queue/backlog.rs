@@ -9,7 +9,7 @@ use super::{Config, positions::Position};
 use crate::{
     clock::Timestamp,
     features::{
-        conversations::{ChangeRecord, LOG, seq_before},
+        conversations::{ChangeRecord, LOG, seq_before, trimmed},
         messages::LoggedChange,
     },
     ids::ConversationId,
@@ -66,14 +66,15 @@ impl Backlog {
         let mut backlog = Self { store: store.clone(), sources: sources.collect(), dropped: 0 };
         let store = store.clone();
         let reader = store.read()?;
+        backlog.drop_trimmed(&reader)?;
         backlog.drop_expired(&reader, config)?;
         backlog.drop_overflow(&reader, config)?;
         Ok(backlog)
     }
 
-    /// How many changes were left out.
-    pub(super) fn dropped(&self) -> u64 {
-        self.dropped
+    /// How many changes were left out since the last call.
+    pub(super) fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
     }
 
     /// How far each conversation has been read.
@@ -109,6 +110,8 @@ impl Backlog {
     pub(super) fn page(&mut self, limit: usize) -> Result<Page, StorageError> {
         let store = self.store.clone();
         let reader = store.read()?;
+        // The retention may have taken some since the last page.
+        self.drop_trimmed(&reader)?;
         let mut page = Page::default();
         self.walk(&reader, limit as u64, |conversation, seq, entry| {
             page.changes.push(LoggedChange { conversation, seq, entry });
@@ -119,6 +122,19 @@ impl Backlog {
             }
         }
         Ok(page)
+    }
+
+    /// Passes over what the retention has taken.
+    fn drop_trimmed(&mut self, reader: &Reader<'_>) -> Result<(), StorageError> {
+        for (id, source) in &mut self.sources {
+            let up_to = trimmed(reader, *id)?.up_to;
+            if up_to > source.cursor {
+                self.dropped += up_to - source.cursor;
+                source.cursor = up_to;
+                source.waiting.retain(|(seq, _)| *seq > up_to);
+            }
+        }
+        Ok(())
     }
 
     /// Passes over what is older than the configured age.

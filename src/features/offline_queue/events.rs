@@ -13,11 +13,12 @@ use crate::{
 pub const SERVER_EVENTS: &[ServerEventDoc] =
     &[ServerEventDoc::of::<QueueTruncated>(), ServerEventDoc::of::<QueuedMessages<'_>>()];
 
-/// Some of what the user has missed does not come by itself: it was too old or too much; to a socket that connects. The history of the conversations has it.
+/// Some of what the user has missed does not come by itself: it was too old or too much; to a socket that connects. The history of the
+/// conversations has it, unless `messages.retention_s` has taken it from there as well.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QueueTruncated {
-    /// How many changes are left to the history.
+    /// How many changes these are.
     pub dropped: u64,
 }
 

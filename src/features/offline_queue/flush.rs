@@ -74,6 +74,7 @@ impl Flush {
         while !backlog.is_empty() && self.socket.is_connected() {
             let (read, page) = read_page(backlog).await?;
             backlog = read;
+            self.tell_dropped(backlog.take_dropped());
             let told = self.tell(&backlog, &page)?;
             for ended in page.ended.chunks(SETTLED_TOGETHER) {
                 for (id, settled) in ended.iter().zip(self.settle_all(&backlog, ended).await?) {
@@ -96,19 +97,33 @@ impl Flush {
     async fn open(&self, starts: &[(ConversationId, Position)]) -> Result<Backlog, Refusal> {
         let shared = &self.queue.shared;
         let (store, config, starts) = (shared.store.clone(), shared.config.clone(), starts.to_vec());
-        let backlog = blocking(move || Backlog::open(&store, &config, starts)).await??;
-        if backlog.dropped() > 0 {
+        let mut backlog = blocking(move || Backlog::open(&store, &config, starts)).await??;
+        let dropped = backlog.take_dropped();
+        if dropped > 0 {
             let passed = backlog.cursors().map(|(id, cursor)| shared.conversations.pass_over(&self.user, id, cursor));
             try_join_all(passed).await?;
-            shared.metrics.queue_truncated().inc_by(backlog.dropped());
-            self.socket.emit(&QueueTruncated { dropped: backlog.dropped() });
+            self.tell_dropped(dropped);
         }
         Ok(backlog)
+    }
+
+    /// Tells the client how much was left out, if anything.
+    fn tell_dropped(&self, dropped: u64) {
+        if dropped > 0 {
+            self.queue.shared.metrics.queue_truncated().inc_by(dropped);
+            self.socket.emit(&QueueTruncated { dropped });
+        }
+    }
+
+    /// The same for changes whose messages the retention has taken by now.
+    fn tell_gone(&self, replayed: &[Option<Replayed>]) {
+        self.tell_dropped(replayed.iter().filter(|event| event.is_none()).count() as u64);
     }
 
     /// Tells one page. False when there was nothing to tell.
     fn tell(&self, backlog: &Backlog, page: &Page) -> Result<bool, Refusal> {
         let replayed = self.queue.shared.messages.replay(&page.changes)?;
+        self.tell_gone(&replayed);
         let mut messages = Vec::new();
         let mut told = false;
         for (change, event) in page.changes.iter().zip(replayed) {
@@ -177,7 +192,9 @@ impl Flush {
         }
         let changes: Vec<LoggedChange> =
             rest.into_iter().map(|(seq, entry)| LoggedChange { conversation: id, seq, entry }).collect();
-        for (change, event) in changes.iter().zip(self.queue.shared.messages.replay(&changes)?) {
+        let replayed = self.queue.shared.messages.replay(&changes)?;
+        self.tell_gone(&replayed);
+        for (change, event) in changes.iter().zip(replayed) {
             if let Some(event) = event.filter(|event| !self.is_no_news(change, event)) {
                 self.socket.emit_tracked(event.name, &[&event.json], *id.as_bytes(), change.seq);
             }

@@ -107,11 +107,12 @@ impl OfflineQueue {
         let before = older_than.map(|age| Timestamp::now().before(age));
         let mut purged = 0;
         for (id, position) in self.shared.positions_of(user, self.shared.conversations.of_user(user)?, false) {
+            let start = position.delivered.max(self.shared.conversations.trimmed(id)?.up_to);
             let end = self.end_of(id, before)?;
-            if end <= position.delivered {
+            if end <= start {
                 continue;
             }
-            purged += usize::try_from(end - position.delivered).unwrap_or(usize::MAX);
+            purged += usize::try_from(end - start).unwrap_or(usize::MAX);
             if !dry_run {
                 self.shared.conversations.pass_over(user, id, end).await?;
                 self.shared.positions.advance(user, id, Position { delivered: end, sent: end });

@@ -89,7 +89,7 @@ async fn the_oldest_of_too_much_are_left_to_the_history_and_counted() {
     }
     let config = Config { max_per_user: 3, ..Config::default() };
     let mut backlog = backlog(&features, &config, "bob");
-    assert_eq!(backlog.dropped(), 5);
+    assert_eq!(backlog.take_dropped(), 5);
     assert_eq!(texts(&features, &mut backlog, 10), ["c2", "a3", "c3"]);
 }
 
@@ -102,7 +102,7 @@ async fn what_is_too_old_is_left_to_the_history() {
     send_spaced(&features, "ann", one, "new").await;
     let config = Config { expiry_s: 24 * 3600, ..Config::default() };
     let mut backlog = backlog(&features, &config, "bob");
-    assert_eq!(backlog.dropped(), 1);
+    assert_eq!(backlog.take_dropped(), 1);
     assert_eq!(texts(&features, &mut backlog, 10), ["new"]);
 }
 

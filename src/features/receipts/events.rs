@@ -15,7 +15,7 @@ pub const SERVER_EVENTS: &[ServerEventDoc] =
     &[ServerEventDoc::of::<MessageRead>(), ServerEventDoc::of::<MessageDelivered>()];
 
 /// Everything up to a message was read: by its id, or by conversation and number; for members. Moves the reader's cursor, never back, and
-/// when the conversation was last seen.
+/// when the conversation was last seen; the notification of these messages is read with it.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReadMessage {
