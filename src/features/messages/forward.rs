@@ -176,6 +176,8 @@ fn fingerprint(source: MessageId, conversations: &[ConversationId]) -> u64 {
     targets.dedup();
     let mut hasher = xxhash_rust::xxh3::Xxh3::new();
     hasher.update(source.as_bytes());
-    targets.into_iter().for_each(|target| hasher.update(target));
+    for target in targets {
+        hasher.update(target);
+    }
     hasher.digest()
 }

@@ -7,7 +7,7 @@ use crate::{
     codes::ErrorCode,
     features::{
         Features,
-        messages::{HistoryRange, REACTIONS, ReactionView},
+        messages::{ChangeEvent, HistoryRange, REACTIONS, ReactionView},
         missed_messages::events::GetMissedMessages,
         testing::{features, id},
     },
@@ -107,10 +107,10 @@ async fn a_crowd_that_reacts_at_once_is_counted_exactly_and_named_up_to_the_limi
     join_all(members.iter().map(|name| add(&features, name, message, "👍"))).await;
     assert_eq!(counts(&shown(&features, "alice", to)), [("👍", 120, MAX_NAMED)]);
     // One who is named goes: another one is named in his place.
-    let named = shown(&features, "alice", to)[0].user_ids[0].clone();
-    let (all, _) = react(&features, named.as_str(), message, "👍", Action::Remove).await.expect("his");
+    let gone = shown(&features, "alice", to)[0].user_ids[0].clone();
+    let (all, _) = react(&features, gone.as_str(), message, "👍", Action::Remove).await.expect("his");
     assert_eq!(counts(&all), [("👍", 119, MAX_NAMED)]);
-    assert!(!all[0].user_ids.contains(&named));
+    assert!(!all[0].user_ids.contains(&gone));
     join_all(members.iter().map(|name| react(&features, name, message, "👍", Action::Remove))).await;
     assert_eq!(shown(&features, "alice", to), []);
 }
@@ -151,7 +151,7 @@ async fn p11_with_a_deleted_message_its_reactions_go_and_what_the_log_says_of_th
     let cursors = [(to, 1)].into_iter().collect();
     let request = GetMissedMessages { cursors: Some(cursors), ..GetMissedMessages::default() };
     let page = features.recovery.page(&id("bob"), &request).expect("allowed");
-    assert_eq!(page.changes.iter().map(|change| change.name()).collect::<Vec<_>>(), ["message:deleted"; 2]);
+    assert_eq!(page.changes.iter().map(ChangeEvent::name).collect::<Vec<_>>(), ["message:deleted"; 2]);
 }
 
 #[tokio::test]
