@@ -14,6 +14,7 @@ mod cases;
 mod cli;
 mod config;
 mod credentials;
+mod crowds;
 mod feature_document;
 mod floods;
 mod operations;

@@ -186,13 +186,15 @@ impl Flush {
         }
         let mut rest = self.queue.shared.store.scan_log(&LOG, &id, cursor, MAX_REST + 1)?;
         // The log may go on beyond what has been told by now; that comes live.
-        rest.retain(|(seq, _)| *seq <= end);
+        let up_to = self.queue.shared.conversations.trimmed(id)?.up_to;
+        rest.retain(|(seq, _)| *seq <= end && *seq > up_to);
         if rest.len() > MAX_REST {
             return Ok(Settled::Behind);
         }
         let changes: Vec<LoggedChange> =
             rest.into_iter().map(|(seq, entry)| LoggedChange { conversation: id, seq, entry }).collect();
         let replayed = self.queue.shared.messages.replay(&changes)?;
+        self.tell_dropped(up_to.saturating_sub(cursor));
         self.tell_gone(&replayed);
         for (change, event) in changes.iter().zip(replayed) {
             if let Some(event) = event.filter(|event| !self.is_no_news(change, event)) {
