@@ -46,11 +46,28 @@ fn reactions() -> Vec<Row> {
         .bad(ask(json!({"emoji": ""})).at("$message").invalid("emoji"))
         .bad(ask(json!({"emoji": "x".repeat(33)})).at("$message").too_long("emoji"));
     let show = route("GET /api/reactions/messages/{id}", User)
-        .success(at("$message").after("ben", "message:react", thumb("$message")).holds(json!({"reactions": list})))
+        .success(
+            at("$message")
+                .after("ben", "message:react", thumb("$message"))
+                .holds(json!({"grouped": list, "reactions": [{"userId": "ben", "emoji": "👍"}]})),
+        )
         .no_refusal("every member may look")
         .foreign(at("~message").code("not_found"))
-        .no_bad("it takes nothing but an id");
-    vec![react, react_route, show]
+        .bad(at("$message").query("?cursor=x").invalid("cursor"));
+    // The message, the emoji and ben or eve.
+    let (of_ben, of_eve) = ("$message.8J-RjQ.YmVu", "~message.8J-RjQ.ZXZl");
+    let take_back = route("DELETE /api/reactions/{id}", User)
+        .success(
+            at(of_ben).by("ben").after("ben", "message:react", thumb("$message")).holds(json!({"reactions": []})).told(
+                "ann",
+                "reaction:updated",
+                json!({"messageId": "$message", "action": "removed"}),
+            ),
+        )
+        .refusal(at(of_ben).by("ann").after("ben", "message:react", thumb("$message")).code("not_found"))
+        .foreign(at(of_eve).code("not_found"))
+        .bad(at("$message.8J-RjQ").by("ben").code("not_found"));
+    vec![react, react_route, show, take_back]
 }
 
 fn pin() -> Row {
