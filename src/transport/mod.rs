@@ -6,10 +6,12 @@
 //! What is sent with a [`Receipt`] is told back once the client is proved to have it ([`Connection::handle_confirmed`]), or when the
 //! session ends before that ([`Connection::handle_unconfirmed`]). `proof.rs` says what counts as proof.
 
+mod accept;
 mod channel;
 mod config;
 mod io;
 mod outbox;
+mod plain;
 mod proof;
 mod requests;
 mod session;
@@ -36,6 +38,7 @@ use tokio_util::task::TaskTracker;
 pub use self::{
     config::{Config, TransportName},
     outbox::{Outgoing, TextPacket, TextWriter},
+    plain::echo,
     proof::{Latency, Receipt},
     session::{Handshake, Session},
 };

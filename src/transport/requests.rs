@@ -7,15 +7,15 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode,
+    Method, Request, Response, StatusCode,
     body::Incoming,
     header::{self, HeaderName, HeaderValue},
 };
 use tokio::{sync::oneshot, time::timeout};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
     Application, Body, Handshake, Permit, Rejection, Session, Transport,
+    accept::{asks_for_websocket, switch_protocols},
     io::take_stream,
     session::{Answer, Command},
 };
@@ -200,7 +200,7 @@ impl<A: Application> Transport<A> {
         base64_only: bool,
         permit: Option<Permit>,
     ) -> Result<Response<Body>, Refusal> {
-        let response = switch_protocols(request.headers())?;
+        let response = switch_protocols(request.headers()).ok_or(Refusal::BadRequest)?;
         let upgrade = hyper::upgrade::on(request);
         let transport = self.clone();
         self.shared.tracker.spawn(async move {
@@ -220,7 +220,7 @@ impl<A: Application> Transport<A> {
             return Err(Refusal::BadRequest);
         }
         // A session that has been upgraded already closes the newcomer after the handshake, as the official server does.
-        let response = switch_protocols(request.headers())?;
+        let response = switch_protocols(request.headers()).ok_or(Refusal::BadRequest)?;
         let upgrade = hyper::upgrade::on(request);
         self.shared.tracker.spawn(async move {
             if let Ok(upgraded) = upgrade.await {
@@ -254,35 +254,6 @@ fn handshake(request: &Request<Incoming>, version: Version, peer: SocketAddr) ->
         fetch_site: text(HeaderName::from_static("sec-fetch-site")),
         address: peer.ip(),
     }
-}
-
-/// True when the headers name the WebSocket protocol; whether they are complete is checked later.
-fn asks_for_websocket(headers: &HeaderMap) -> bool {
-    let lists = |name: HeaderName, token: &str| {
-        headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .any(|value| value.split(',').any(|item| item.trim().eq_ignore_ascii_case(token)))
-    };
-    lists(header::UPGRADE, "websocket") && lists(header::CONNECTION, "upgrade")
-}
-
-/// The 101 answer (RFC 6455, section 4.2.2). No extension is negotiated.
-fn switch_protocols(headers: &HeaderMap) -> Result<Response<Body>, Refusal> {
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(Refusal::BadRequest)?;
-    let is_key = key.len() == 24 && key.as_bytes().ends_with(b"==");
-    let is_version_13 = headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
-    if !is_key || !is_version_13 {
-        return Err(Refusal::BadRequest);
-    }
-    let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).map_err(|_| Refusal::BadRequest)?;
-    let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    Ok(response)
 }
 
 fn refuse(refusal: Refusal) -> Response<Body> {

@@ -168,7 +168,7 @@ impl<C: Connection> SessionTask<C> {
         match end {
             ReadEnd::Gone => self.close(CloseReason::TransportError),
             ReadEnd::Broken(error) => {
-                self.frame_error = Some(error);
+                self.close_code = Some(error.close_code());
                 self.close(match error {
                     FrameError::TooLarge => CloseReason::TooLarge,
                     FrameError::Protocol | FrameError::Utf8 => CloseReason::ParseError,
@@ -194,7 +194,10 @@ impl<C: Connection> SessionTask<C> {
                 }
                 return;
             }
-            Incoming::Close => return self.close(CloseReason::ClientClose),
+            Incoming::Close(code) => {
+                self.close_code = code;
+                return self.close(CloseReason::ClientClose);
+            }
         };
         match packet {
             Ok(packet) => self.handle_packet(packet),
@@ -214,7 +217,7 @@ impl<C: Connection> SessionTask<C> {
                     Err(_) => engine.handle_candidate_lost(),
                 },
                 Incoming::Ping(_) | Incoming::Pong(_) => return Continue::Yes,
-                Incoming::Binary(_) | Incoming::Close => engine.handle_candidate_lost(),
+                Incoming::Binary(_) | Incoming::Close(_) => engine.handle_candidate_lost(),
             }
             Continue::Pause
         });

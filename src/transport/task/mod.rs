@@ -24,7 +24,6 @@ use super::{
     channel::Channel,
     io::Io,
     session::{Answer, Session},
-    websocket::FrameError,
 };
 use crate::{
     clock,
@@ -45,8 +44,9 @@ pub(super) struct SessionTask<C: Connection> {
     candidate: Option<Box<Channel>>,
     /// A POST whose packets are not all handled yet.
     post: Option<Box<Post>>,
-    /// How the client broke the WebSocket protocol; its close code tells.
-    frame_error: Option<FrameError>,
+    /// The code of our close frame, when it is not the reason's own: how the client broke the WebSocket protocol, or what it said
+    /// itself.
+    close_code: Option<u16>,
     base64_only: bool,
     /// When proof of arrival was last asked for.
     proof_asked: Instant,
@@ -99,7 +99,7 @@ impl<C: Connection> SessionTask<C> {
             transport,
             candidate: None,
             post: None,
-            frame_error: None,
+            close_code: None,
             base64_only,
             proof_asked: clock::now(),
             proof_due: None,

@@ -18,7 +18,7 @@ use crate::{
         outbox::Outgoing,
         proof::PROOF_INTERVAL,
         session::Answer,
-        websocket::{FrameError, close_frame, ping_frame},
+        websocket::{close_frame, ping_frame},
     },
 };
 
@@ -240,7 +240,7 @@ impl<C: Connection> SessionTask<C> {
                 self.phase = Phase::Done;
             }
             (Poll::Ready(Ok(())), Phase::Closing(reason, due)) => {
-                let code = self.frame_error.map(FrameError::close_code).or(websocket_code(reason));
+                let code = self.close_code.or(websocket_code(reason));
                 channel.queue_frame(close_frame(code));
                 self.phase = Phase::Lingering(due);
                 return true;

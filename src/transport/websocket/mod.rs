@@ -3,6 +3,9 @@
 //! tungstenite encodes and decodes the frame headers. The read loop is ours, because tungstenite's own keeps a buffer per
 //! connection and copies every frame it writes, where a broadcast here is one shared, ready-made frame.
 
+#[cfg(test)]
+mod tests;
+
 use std::io::Cursor;
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -12,8 +15,10 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
     coding::{Control, Data, OpCode},
 };
 
-/// Most fragments of one message. Tiny fragments by the hundred thousand cost CPU and carry nothing.
+/// Fragments that one message may always have.
 const MAX_FRAGMENTS: usize = 1024;
+/// Bytes that allow one fragment more. Tiny fragments by the hundred thousand cost CPU and carry nothing.
+const BYTES_PER_FRAGMENT: usize = 32;
 /// Most bytes in the payload of a control frame.
 const MAX_CONTROL_BYTES: u64 = 125;
 /// Longest header of a frame that the server writes.
@@ -55,8 +60,8 @@ pub(crate) enum Incoming<'a> {
     Ping(&'a [u8]),
     /// A pong, with the bytes of the ping that it answers.
     Pong(&'a [u8]),
-    /// The client closes.
-    Close,
+    /// The client closes, with this code if it gave one; our close frame carries the same.
+    Close(Option<u16>),
 }
 
 /// Puts messages together from the bytes of one connection.
@@ -76,6 +81,37 @@ struct Fragments {
     text: bool,
     count: usize,
     data: BytesMut,
+    /// Bytes at the front that are known to be UTF-8.
+    checked: usize,
+}
+
+impl Fragments {
+    fn begin(text: bool, payload: &[u8]) -> Result<Self, FrameError> {
+        let mut fragments = Self { text, count: 0, data: BytesMut::new(), checked: 0 };
+        fragments.add(payload)?;
+        Ok(fragments)
+    }
+
+    fn add(&mut self, payload: &[u8]) -> Result<(), FrameError> {
+        self.count = self.count.saturating_add(1);
+        self.data.extend_from_slice(payload);
+        if self.count > MAX_FRAGMENTS.saturating_add(self.data.len() / BYTES_PER_FRAGMENT) {
+            return Err(FrameError::Protocol);
+        }
+        if self.text { self.check_utf8() } else { Ok(()) }
+    }
+
+    /// Text that can no longer become UTF-8 is refused with its fragment; a character may be cut by the end of one.
+    fn check_utf8(&mut self) -> Result<(), FrameError> {
+        let fresh = self.data.get(self.checked..).unwrap_or_default();
+        let valid = match std::str::from_utf8(fresh) {
+            Ok(_) => fresh.len(),
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            Err(_) => return Err(FrameError::Utf8),
+        };
+        self.checked = self.checked.saturating_add(valid);
+        Ok(())
+    }
 }
 
 /// A frame whose payload has arrived completely, still masked.
@@ -130,10 +166,7 @@ impl FrameReader {
         let result = match frame.header.opcode {
             OpCode::Control(Control::Ping) => Some(each(Incoming::Ping(payload))),
             OpCode::Control(Control::Pong) => Some(each(Incoming::Pong(payload))),
-            OpCode::Control(_) => {
-                check_close(payload)?;
-                Some(each(Incoming::Close))
-            }
+            OpCode::Control(_) => Some(each(Incoming::Close(close_code(payload)?))),
             OpCode::Data(Data::Continue) => self.continue_message(payload, frame.header.is_final, each)?,
             OpCode::Data(kind) => {
                 if self.fragments.is_some() {
@@ -143,7 +176,7 @@ impl FrameReader {
                 if frame.header.is_final {
                     Some(each(message(text, payload)?))
                 } else {
-                    self.fragments = Some(Box::new(Fragments { text, count: 1, data: BytesMut::from(&*payload) }));
+                    self.fragments = Some(Box::new(Fragments::begin(text, payload)?));
                     None
                 }
             }
@@ -158,11 +191,7 @@ impl FrameReader {
         each: impl FnOnce(Incoming<'_>) -> R,
     ) -> Result<Option<R>, FrameError> {
         let fragments = self.fragments.as_mut().ok_or(FrameError::Protocol)?;
-        fragments.count = fragments.count.saturating_add(1);
-        if fragments.count > MAX_FRAGMENTS {
-            return Err(FrameError::Protocol);
-        }
-        fragments.data.extend_from_slice(payload);
+        fragments.add(payload)?;
         if !is_final {
             return Ok(None);
         }
@@ -204,17 +233,17 @@ fn message(text: bool, payload: &[u8]) -> Result<Incoming<'_>, FrameError> {
     }
 }
 
-/// A close frame is empty, or a code that may be sent and a reason in UTF-8.
-fn check_close(payload: &[u8]) -> Result<(), FrameError> {
+/// The code of a close frame, which is empty, or a code that may be sent and a reason in UTF-8.
+fn close_code(payload: &[u8]) -> Result<Option<u16>, FrameError> {
     match payload {
-        [] => Ok(()),
+        [] => Ok(None),
         [_] => Err(FrameError::Protocol),
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);
             if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
                 return Err(FrameError::Protocol);
             }
-            std::str::from_utf8(reason).map(|_| ()).map_err(|_| FrameError::Utf8)
+            std::str::from_utf8(reason).map(|_| Some(code)).map_err(|_| FrameError::Utf8)
         }
     }
 }
@@ -278,138 +307,4 @@ pub(crate) fn ping_frame(payload: &[u8]) -> Bytes {
 /// The pong that answers a ping.
 pub(crate) fn pong_frame(payload: &[u8]) -> Bytes {
     frame(OpCode::Control(Control::Pong), payload)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMIT: usize = 1000;
-
-    fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
-        let mask = [0x11, 0x22, 0x33, 0x44];
-        let mut frame = vec![first];
-        match payload.len() {
-            short @ 0..126 => frame.push(0x80 | u8::try_from(short).expect("below 126")),
-            long => {
-                frame.push(0x80 | 0x7e);
-                frame.extend_from_slice(&u16::try_from(long).expect("test payloads are short").to_be_bytes());
-            }
-        }
-        frame.extend_from_slice(&mask);
-        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
-        frame
-    }
-
-    /// Reads everything in `input`; each message becomes a line.
-    fn read_all(reader: &mut FrameReader, mut input: Vec<u8>) -> Result<Vec<String>, FrameError> {
-        let mut lines = Vec::new();
-        let mut rest = input.as_mut_slice();
-        loop {
-            let (used, line) = reader.read(rest, LIMIT, |incoming| format!("{incoming:?}"))?;
-            lines.extend(line);
-            if used == 0 {
-                return Ok(lines);
-            }
-            rest = &mut rest[used..];
-        }
-    }
-
-    #[test]
-    fn messages_fragments_and_control_frames_come_out_in_order() {
-        let mut input = client_frame(0x81, "héllo".as_bytes());
-        input.extend(client_frame(0x01, "a\u{20ac}".as_bytes().get(..2).expect("cut inside a character")));
-        input.extend(client_frame(0x89, b"now"));
-        input.extend(client_frame(0x80, "a\u{20ac}".as_bytes().get(2..).expect("the rest")));
-        input.extend(client_frame(0x82, &[1, 2, 3, 4, 5, 6, 7, 8, 9]));
-        let lines = read_all(&mut FrameReader::default(), input).expect("all legal");
-        assert_eq!(
-            lines,
-            ["Text(\"héllo\")", "Ping([110, 111, 119])", "Text(\"a€\")", "Binary([1, 2, 3, 4, 5, 6, 7, 8, 9])"]
-        );
-    }
-
-    #[test]
-    fn an_incomplete_frame_is_waited_for() {
-        let whole = client_frame(0x81, &[b'x'; 300]);
-        for cut in 0..whole.len() {
-            let mut reader = FrameReader::default();
-            let mut start = whole.get(..cut).expect("within").to_vec();
-            assert_eq!(reader.read(&mut start, LIMIT, |_| ()), Ok((0, None)), "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn what_breaks_the_protocol_is_told_apart() {
-        let cases: [(Vec<u8>, FrameError); 9] = [
-            (vec![0x81, 0x01, b'x'], FrameError::Protocol),
-            (client_frame(0xc1, b"x"), FrameError::Protocol),
-            (client_frame(0x83, b"x"), FrameError::Protocol),
-            (client_frame(0x80, b"x"), FrameError::Protocol),
-            (client_frame(0x09, b"x"), FrameError::Protocol),
-            (client_frame(0x89, &[0; 126]), FrameError::Protocol),
-            (client_frame(0x88, &[0]), FrameError::Protocol),
-            (client_frame(0x81, &[0xff]), FrameError::Utf8),
-            (client_frame(0x82, &[0; LIMIT + 1]), FrameError::TooLarge),
-        ];
-        for (input, error) in cases {
-            assert_eq!(read_all(&mut FrameReader::default(), input.clone()), Err(error), "{input:x?}");
-        }
-    }
-
-    #[test]
-    fn a_length_over_the_limit_is_refused_before_its_payload_arrives() {
-        for length in [LIMIT as u64 + 1, 1 << 40, 1 << 63, u64::MAX] {
-            let mut header = vec![0x82, 0x80 | 0x7f];
-            header.extend_from_slice(&length.to_be_bytes());
-            header.extend_from_slice(&[0; 4]);
-            assert_eq!(read_all(&mut FrameReader::default(), header), Err(FrameError::TooLarge));
-        }
-    }
-
-    #[test]
-    fn the_limit_and_the_fragment_count_hold_for_the_whole_message() {
-        let mut input = client_frame(0x02, &[0; 600]);
-        input.extend(client_frame(0x80, &[0; 401]));
-        assert_eq!(read_all(&mut FrameReader::default(), input), Err(FrameError::TooLarge));
-        let mut input = client_frame(0x02, &[]);
-        for _ in 0..MAX_FRAGMENTS {
-            input.extend(client_frame(0x00, &[]));
-        }
-        assert_eq!(read_all(&mut FrameReader::default(), input), Err(FrameError::Protocol));
-    }
-
-    proptest::proptest! {
-        #![proptest_config(proptest::test_runner::Config::with_cases(256))]
-
-        #[test]
-        fn whatever_arrives_is_read_to_an_end_without_a_panic(input: Vec<u8>, limit in 0_usize..200) {
-            let (mut reader, mut input, mut used) = (FrameReader::default(), input, 0);
-            while let Ok((count @ 1.., _)) = reader.read(&mut input[used..], limit, |_| ()) {
-                used += count;
-            }
-            proptest::prop_assert!(used <= input.len());
-        }
-
-        #[test]
-        fn a_message_in_any_fragments_is_read_as_it_was_sent(parts in proptest::collection::vec(".{0,40}", 1..6)) {
-            let last = parts.len() - 1;
-            let frames = parts.iter().enumerate().map(|(index, part)| {
-                let first = u8::from(index == 0) | (u8::from(index == last) << 7);
-                client_frame(first, part.as_bytes())
-            });
-            let lines = read_all(&mut FrameReader::default(), frames.flatten().collect()).expect("all legal");
-            proptest::prop_assert_eq!(lines, [format!("Text({:?})", parts.concat())]);
-        }
-    }
-
-    #[test]
-    fn headers_of_every_length_are_written_in_front_of_the_payload() {
-        for (length, header_bytes) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
-            let mut room = [0; MAX_HEADER_BYTES];
-            let start = write_header(&mut room, OpCode::Data(Data::Text), length);
-            assert_eq!(MAX_HEADER_BYTES - start, header_bytes);
-            assert_eq!(room[start], 0x81);
-        }
-    }
 }

@@ -1,0 +1,132 @@
+//! What the reader takes, what it refuses and with which reason.
+
+use super::*;
+
+const LIMIT: usize = 1000;
+
+fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mask = [0x11, 0x22, 0x33, 0x44];
+    let mut frame = vec![first];
+    match payload.len() {
+        short @ 0..126 => frame.push(0x80 | u8::try_from(short).expect("below 126")),
+        long => {
+            frame.push(0x80 | 0x7e);
+            frame.extend_from_slice(&u16::try_from(long).expect("test payloads are short").to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&mask);
+    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
+
+/// Reads everything in `input`; each message becomes a line.
+fn read_all(reader: &mut FrameReader, mut input: Vec<u8>) -> Result<Vec<String>, FrameError> {
+    let mut lines = Vec::new();
+    let mut rest = input.as_mut_slice();
+    loop {
+        let (used, line) = reader.read(rest, LIMIT, |incoming| format!("{incoming:?}"))?;
+        lines.extend(line);
+        if used == 0 {
+            return Ok(lines);
+        }
+        rest = &mut rest[used..];
+    }
+}
+
+#[test]
+fn messages_fragments_and_control_frames_come_out_in_order() {
+    let mut input = client_frame(0x81, "héllo".as_bytes());
+    input.extend(client_frame(0x01, "a\u{20ac}".as_bytes().get(..2).expect("cut inside a character")));
+    input.extend(client_frame(0x89, b"now"));
+    input.extend(client_frame(0x80, "a\u{20ac}".as_bytes().get(2..).expect("the rest")));
+    input.extend(client_frame(0x82, &[1, 2, 3, 4, 5, 6, 7, 8, 9]));
+    let lines = read_all(&mut FrameReader::default(), input).expect("all legal");
+    assert_eq!(
+        lines,
+        ["Text(\"héllo\")", "Ping([110, 111, 119])", "Text(\"a€\")", "Binary([1, 2, 3, 4, 5, 6, 7, 8, 9])"]
+    );
+}
+
+#[test]
+fn an_incomplete_frame_is_waited_for() {
+    let whole = client_frame(0x81, &[b'x'; 300]);
+    for cut in 0..whole.len() {
+        let mut reader = FrameReader::default();
+        let mut start = whole.get(..cut).expect("within").to_vec();
+        assert_eq!(reader.read(&mut start, LIMIT, |_| ()), Ok((0, None)), "cut at {cut}");
+    }
+}
+
+#[test]
+fn what_breaks_the_protocol_is_told_apart() {
+    let cases: [(Vec<u8>, FrameError); 9] = [
+        (vec![0x81, 0x01, b'x'], FrameError::Protocol),
+        (client_frame(0xc1, b"x"), FrameError::Protocol),
+        (client_frame(0x83, b"x"), FrameError::Protocol),
+        (client_frame(0x80, b"x"), FrameError::Protocol),
+        (client_frame(0x09, b"x"), FrameError::Protocol),
+        (client_frame(0x89, &[0; 126]), FrameError::Protocol),
+        (client_frame(0x88, &[0]), FrameError::Protocol),
+        (client_frame(0x81, &[0xff]), FrameError::Utf8),
+        (client_frame(0x82, &[0; LIMIT + 1]), FrameError::TooLarge),
+    ];
+    for (input, error) in cases {
+        assert_eq!(read_all(&mut FrameReader::default(), input.clone()), Err(error), "{input:x?}");
+    }
+}
+
+#[test]
+fn a_length_over_the_limit_is_refused_before_its_payload_arrives() {
+    for length in [LIMIT as u64 + 1, 1 << 40, 1 << 63, u64::MAX] {
+        let mut header = vec![0x82, 0x80 | 0x7f];
+        header.extend_from_slice(&length.to_be_bytes());
+        header.extend_from_slice(&[0; 4]);
+        assert_eq!(read_all(&mut FrameReader::default(), header), Err(FrameError::TooLarge));
+    }
+}
+
+#[test]
+fn the_limit_and_the_fragment_count_hold_for_the_whole_message() {
+    let mut input = client_frame(0x02, &[0; 600]);
+    input.extend(client_frame(0x80, &[0; 401]));
+    assert_eq!(read_all(&mut FrameReader::default(), input), Err(FrameError::TooLarge));
+    let mut input = client_frame(0x02, &[]);
+    for _ in 0..MAX_FRAGMENTS {
+        input.extend(client_frame(0x00, &[]));
+    }
+    assert_eq!(read_all(&mut FrameReader::default(), input), Err(FrameError::Protocol));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(256))]
+
+    #[test]
+    fn whatever_arrives_is_read_to_an_end_without_a_panic(input: Vec<u8>, limit in 0_usize..200) {
+        let (mut reader, mut input, mut used) = (FrameReader::default(), input, 0);
+        while let Ok((count @ 1.., _)) = reader.read(&mut input[used..], limit, |_| ()) {
+            used += count;
+        }
+        proptest::prop_assert!(used <= input.len());
+    }
+
+    #[test]
+    fn a_message_in_any_fragments_is_read_as_it_was_sent(parts in proptest::collection::vec(".{0,40}", 1..6)) {
+        let last = parts.len() - 1;
+        let frames = parts.iter().enumerate().map(|(index, part)| {
+            let first = u8::from(index == 0) | (u8::from(index == last) << 7);
+            client_frame(first, part.as_bytes())
+        });
+        let lines = read_all(&mut FrameReader::default(), frames.flatten().collect()).expect("all legal");
+        proptest::prop_assert_eq!(lines, [format!("Text({:?})", parts.concat())]);
+    }
+}
+
+#[test]
+fn headers_of_every_length_are_written_in_front_of_the_payload() {
+    for (length, header_bytes) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
+        let mut room = [0; MAX_HEADER_BYTES];
+        let start = write_header(&mut room, OpCode::Data(Data::Text), length);
+        assert_eq!(MAX_HEADER_BYTES - start, header_bytes);
+        assert_eq!(room[start], 0x81);
+    }
+}
