@@ -50,6 +50,9 @@ struct Flags {
     /// Largest message in bytes.
     #[arg(long, default_value_t = 1_000_000)]
     max_payload: usize,
+    /// Smaller messages are not compressed.
+    #[arg(long, value_name = "BYTES", default_value_t = 1024)]
+    deflate_threshold: usize,
     /// The origin whose pages may connect, with credentials.
     #[arg(long)]
     allowed_origin: Option<String>,
@@ -90,6 +93,7 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
         max_http_buffer_bytes: flags.max_payload,
         unauthenticated_bytes: flags.max_payload,
         allow_eio3: !flags.no_eio3,
+        compression_threshold_bytes: flags.deflate_threshold,
         ..Config::default()
     };
     if flags.raw_websocket {

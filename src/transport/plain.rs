@@ -3,27 +3,28 @@
 
 use std::{future::poll_fn, time::Duration};
 
+use bytes::Bytes;
 use hyper::{HeaderMap, Request, Response, StatusCode, body::Incoming as IncomingBody};
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_util::task::TaskTracker;
 
 use super::{
     Body, Config,
     accept::{asks_for_websocket, switch_protocols},
     channel::{Channel, Continue, ReadEnd},
+    deflate::Deflate,
     io::take_stream,
-    websocket::{Incoming, close_frame, frame, pong_frame},
+    outgoing::{Outgoing, TextWriter},
+    websocket::{Incoming, close_frame, pong_frame},
 };
+use crate::protocol::engineio::Version;
 
-const TEXT: OpCode = OpCode::Data(Data::Text);
-const BINARY: OpCode = OpCode::Data(Data::Binary);
 /// How long a closed WebSocket waits for the client to close its half.
 const CLOSE_LINGER: Duration = Duration::from_secs(1);
 
 /// Answers a WebSocket handshake, whatever its path, and echoes on that connection until it ends, in a task of `tracker`.
 pub fn echo(request: &mut Request<IncomingBody>, config: &Config, tracker: &TaskTracker) -> Response<Body> {
-    let Some(response) = accept(request.headers()) else {
+    let Some((response, deflate)) = accept(request.headers(), config) else {
         let mut refusal = Response::new(Body::default());
         *refusal.status_mut() = StatusCode::BAD_REQUEST;
         return refusal;
@@ -32,34 +33,32 @@ pub fn echo(request: &mut Request<IncomingBody>, config: &Config, tracker: &Task
     let max_bytes = config.max_http_buffer_bytes;
     tracker.spawn(async move {
         if let Ok(upgraded) = upgrade.await {
-            run(Channel::new(take_stream(upgraded)), max_bytes).await;
+            run(Channel::new(take_stream(upgraded), deflate), max_bytes).await;
         }
     });
     response
 }
 
-fn accept(headers: &HeaderMap) -> Option<Response<Body>> {
-    if asks_for_websocket(headers) { switch_protocols(headers) } else { None }
+fn accept(headers: &HeaderMap, config: &Config) -> Option<(Response<Body>, Option<Deflate>)> {
+    if asks_for_websocket(headers) { switch_protocols(headers, config) } else { None }
 }
 
 /// Reads, and writes what that asks for before it reads on, so that a client that does not take its answers is not read from.
 async fn run(mut channel: Channel, max_bytes: usize) {
     loop {
-        let mut answers = Vec::new();
-        let mut end = None;
+        let (mut answers, mut end) = (Vec::new(), None);
         let read = poll_fn(|cx| {
             channel.poll_read(cx, max_bytes, &mut |incoming| {
-                answers.push(match incoming {
-                    Incoming::Text(text) => frame(TEXT, text.as_bytes()),
-                    Incoming::Binary(data) => frame(BINARY, data),
-                    Incoming::Ping(data) => pong_frame(data),
-                    Incoming::Pong(_) => return Continue::Yes,
-                    Incoming::Close(code) => {
-                        end = Some(code);
-                        return Continue::Pause;
+                match incoming {
+                    Incoming::Text(text) => answers.push(Answer::Message(text_message(text))),
+                    Incoming::Binary(data) => {
+                        answers.push(Answer::Message(Outgoing::binary(Bytes::copy_from_slice(data))));
                     }
-                });
-                Continue::Yes
+                    Incoming::Ping(data) => answers.push(Answer::Frame(pong_frame(data))),
+                    Incoming::Pong(_) => {}
+                    Incoming::Close(code) => end = Some(code),
+                }
+                if end.is_none() { Continue::Yes } else { Continue::Pause }
             })
         });
         match read.await {
@@ -68,7 +67,10 @@ async fn run(mut channel: Channel, max_bytes: usize) {
             Err(ReadEnd::Broken(error)) => end = Some(Some(error.close_code())),
         }
         for answer in answers {
-            channel.queue_frame(answer);
+            match answer {
+                Answer::Message(message) => channel.queue(Version::V4, std::iter::once(message)),
+                Answer::Frame(frame) => channel.queue_frame(frame),
+            }
         }
         if let Some(code) = end {
             channel.queue_frame(close_frame(code));
@@ -82,4 +84,15 @@ async fn run(mut channel: Channel, max_bytes: usize) {
             return;
         }
     }
+}
+
+enum Answer {
+    Message(Outgoing),
+    Frame(Bytes),
+}
+
+fn text_message(text: &str) -> Outgoing {
+    let mut writer = TextWriter::with_capacity(text.len());
+    writer.buffer().extend_from_slice(text.as_bytes());
+    Outgoing::Text(writer.finish())
 }

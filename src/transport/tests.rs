@@ -160,7 +160,8 @@ impl Pair {
         let (query, fetch_site) = ("".into(), None);
         let handshake =
             Handshake { version, query, authorization: None, cookie: None, origin: None, fetch_site, address };
-        let session = transport.open(handshake, TransportKind::WebSocket, Some(Box::new(io)), false, None);
+        let session =
+            transport.open(handshake, TransportKind::WebSocket, Some(Channel::new(Box::new(io), None)), false, None);
         let mut pair = Self { version, session, told, wire, writes };
         assert_eq!(pair.frame().await.1.first(), Some(&b'0'));
         pair

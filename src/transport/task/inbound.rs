@@ -14,7 +14,7 @@ use crate::{
     protocol::engineio::{CloseReason, Packet, Version, payload},
     transport::{
         Connection,
-        channel::{Channel, Continue, ReadEnd},
+        channel::{Continue, ReadEnd},
         session::{Answer, Command},
         websocket::{FrameError, Incoming, pong_frame},
     },
@@ -31,8 +31,7 @@ impl<C: Connection> SessionTask<C> {
             match command {
                 Command::Get(answer) => self.handle_get(answer),
                 Command::Post { body, binary, answer } => self.handle_post(body, binary, answer),
-                Command::Candidate(io) => {
-                    let mut channel = Box::new(Channel::new(io));
+                Command::Candidate(mut channel) => {
                     if self.phase == Phase::Open && self.engine.handle_candidate(clock::now().into_std()) {
                         self.candidate = Some(channel);
                     } else {
@@ -171,7 +170,7 @@ impl<C: Connection> SessionTask<C> {
                 self.close_code = Some(error.close_code());
                 self.close(match error {
                     FrameError::TooLarge => CloseReason::TooLarge,
-                    FrameError::Protocol | FrameError::Utf8 => CloseReason::ParseError,
+                    FrameError::Protocol | FrameError::Utf8 | FrameError::Deflate => CloseReason::ParseError,
                 });
             }
         }

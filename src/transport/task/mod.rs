@@ -22,7 +22,6 @@ use tokio::{
 use super::{
     Connection, Registry,
     channel::Channel,
-    io::Io,
     session::{Answer, Session},
 };
 use crate::{
@@ -86,10 +85,10 @@ impl<C: Connection> SessionTask<C> {
         registry: Arc<Registry>,
         engine: engineio::Session,
         connection: C,
-        io: Option<Box<dyn Io>>,
+        channel: Option<Channel>,
         base64_only: bool,
     ) -> Self {
-        let transport = io.map_or(Transport::Polling(None), |io| Transport::WebSocket(Channel::new(io)));
+        let transport = channel.map_or(Transport::Polling(None), Transport::WebSocket);
         let timer = Box::pin(sleep_until(engine.deadline().into()));
         Self {
             session,

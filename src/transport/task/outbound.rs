@@ -15,7 +15,7 @@ use crate::{
     transport::{
         Connection,
         channel::{Channel, PACKETS_PER_WRITE},
-        outbox::Outgoing,
+        outgoing::Outgoing,
         proof::PROOF_INTERVAL,
         session::Answer,
         websocket::{close_frame, ping_frame},
@@ -291,7 +291,7 @@ fn as_packet(outgoing: &Outgoing) -> Packet<'_> {
     match outgoing {
         // Everything queued as text is one packet in the text form that both versions share.
         Outgoing::Text(text) => Packet::decode_text(Version::V4, text.packet()).unwrap_or(Packet::Noop),
-        Outgoing::Binary(data) => Packet::Binary(data.as_ref().into()),
+        Outgoing::Binary(binary) => Packet::Binary(binary.data().as_ref().into()),
     }
 }
 

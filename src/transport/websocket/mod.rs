@@ -15,6 +15,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
     coding::{Control, Data, OpCode},
 };
 
+use super::deflate::{inflate, most_compressed};
+
 /// Fragments that one message may always have.
 const MAX_FRAGMENTS: usize = 1024;
 /// Bytes that allow one fragment more. Tiny fragments by the hundred thousand cost CPU and carry nothing.
@@ -33,7 +35,10 @@ pub(crate) enum FrameError {
     /// Text that is not UTF-8.
     #[error("text is not UTF-8")]
     Utf8,
-    /// A message over the limit.
+    /// A compressed message that cannot be inflated.
+    #[error("broken compression")]
+    Deflate,
+    /// A message over the limit, as it came or inflated.
     #[error("message too large")]
     TooLarge,
 }
@@ -43,7 +48,7 @@ impl FrameError {
     pub(crate) fn close_code(self) -> u16 {
         match self {
             Self::Protocol => 1002,
-            Self::Utf8 => 1007,
+            Self::Utf8 | Self::Deflate => 1007,
             Self::TooLarge => 1009,
         }
     }
@@ -74,11 +79,20 @@ pub(crate) struct FrameReader {
     partial: BytesMut,
     /// The message whose fragments are being collected.
     fragments: Option<Box<Fragments>>,
+    /// Whether the client may send compressed messages.
+    inflates: bool,
+}
+
+/// What the first frame of a message says about it.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    text: bool,
+    compressed: bool,
 }
 
 #[derive(Debug)]
 struct Fragments {
-    text: bool,
+    kind: Kind,
     count: usize,
     data: BytesMut,
     /// Bytes at the front that are known to be UTF-8.
@@ -86,8 +100,8 @@ struct Fragments {
 }
 
 impl Fragments {
-    fn begin(text: bool, payload: &[u8]) -> Result<Self, FrameError> {
-        let mut fragments = Self { text, count: 0, data: BytesMut::new(), checked: 0 };
+    fn begin(kind: Kind, payload: &[u8]) -> Result<Self, FrameError> {
+        let mut fragments = Self { kind, count: 0, data: BytesMut::new(), checked: 0 };
         fragments.add(payload)?;
         Ok(fragments)
     }
@@ -98,7 +112,7 @@ impl Fragments {
         if self.count > MAX_FRAGMENTS.saturating_add(self.data.len() / BYTES_PER_FRAGMENT) {
             return Err(FrameError::Protocol);
         }
-        if self.text { self.check_utf8() } else { Ok(()) }
+        if self.kind.text && !self.kind.compressed { self.check_utf8() } else { Ok(()) }
     }
 
     /// Text that can no longer become UTF-8 is refused with its fragment; a character may be cut by the end of one.
@@ -122,6 +136,11 @@ struct Frame {
 }
 
 impl FrameReader {
+    /// A reader for a connection on which compression was agreed, or not.
+    pub(crate) fn new(inflates: bool) -> Self {
+        Self { inflates, ..Self::default() }
+    }
+
     /// Takes over bytes that will be read before the next ones.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.partial.extend_from_slice(bytes);
@@ -167,16 +186,16 @@ impl FrameReader {
             OpCode::Control(Control::Ping) => Some(each(Incoming::Ping(payload))),
             OpCode::Control(Control::Pong) => Some(each(Incoming::Pong(payload))),
             OpCode::Control(_) => Some(each(Incoming::Close(close_code(payload)?))),
-            OpCode::Data(Data::Continue) => self.continue_message(payload, frame.header.is_final, each)?,
-            OpCode::Data(kind) => {
+            OpCode::Data(Data::Continue) => self.continue_message(payload, frame.header.is_final, max_bytes, each)?,
+            OpCode::Data(data) => {
                 if self.fragments.is_some() {
                     return Err(FrameError::Protocol);
                 }
-                let text = kind == Data::Text;
+                let kind = Kind { text: data == Data::Text, compressed: frame.header.rsv1 };
                 if frame.header.is_final {
-                    Some(each(message(text, payload)?))
+                    Some(deliver(kind, payload, max_bytes, each)?)
                 } else {
-                    self.fragments = Some(Box::new(Fragments::begin(text, payload)?));
+                    self.fragments = Some(Box::new(Fragments::begin(kind, payload)?));
                     None
                 }
             }
@@ -188,6 +207,7 @@ impl FrameReader {
         &mut self,
         payload: &[u8],
         is_final: bool,
+        max_bytes: usize,
         each: impl FnOnce(Incoming<'_>) -> R,
     ) -> Result<Option<R>, FrameError> {
         let fragments = self.fragments.as_mut().ok_or(FrameError::Protocol)?;
@@ -196,7 +216,7 @@ impl FrameReader {
             return Ok(None);
         }
         let Some(whole) = self.fragments.take() else { return Ok(None) };
-        Ok(Some(each(message(whole.text, &whole.data)?)))
+        deliver(whole.kind, &whole.data, max_bytes, each).map(Some)
     }
 
     /// Finds the frame at the front of `input` and checks its header; `None` while it is incomplete.
@@ -205,7 +225,9 @@ impl FrameReader {
         let Some((header, length)) = FrameHeader::parse(&mut cursor).map_err(|_| FrameError::Protocol)? else {
             return Ok(None);
         };
-        if header.rsv1 || header.rsv2 || header.rsv3 || header.mask.is_none() {
+        // The first frame of a message says whether it is compressed; nothing else may.
+        let may_be_compressed = self.inflates && matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
+        if header.rsv1 && !may_be_compressed || header.rsv2 || header.rsv3 || header.mask.is_none() {
             return Err(FrameError::Protocol);
         }
         if matches!(header.opcode, OpCode::Control(_)) {
@@ -213,8 +235,11 @@ impl FrameReader {
                 return Err(FrameError::Protocol);
             }
         } else {
-            let collected = self.fragments.as_ref().map_or(0, |fragments| fragments.data.len());
-            let room = max_bytes.saturating_sub(collected);
+            let (collected, compressed) = match &self.fragments {
+                Some(fragments) => (fragments.data.len(), fragments.kind.compressed),
+                None => (0, header.rsv1),
+            };
+            let room = if compressed { most_compressed(max_bytes) } else { max_bytes }.saturating_sub(collected);
             if usize::try_from(length).map_or(true, |length| length > room) {
                 return Err(FrameError::TooLarge);
             }
@@ -223,6 +248,20 @@ impl FrameReader {
         let end = usize::try_from(length).ok().and_then(|length| start.checked_add(length));
         Ok(end.filter(|end| *end <= input.len()).map(|end| Frame { header, start, end }))
     }
+}
+
+/// Hands on a whole message, inflated if it has to be.
+fn deliver<R>(
+    kind: Kind,
+    payload: &[u8],
+    max_bytes: usize,
+    each: impl FnOnce(Incoming<'_>) -> R,
+) -> Result<R, FrameError> {
+    if !kind.compressed {
+        return Ok(each(message(kind.text, payload)?));
+    }
+    let inflated = inflate(payload, max_bytes)?;
+    Ok(each(message(kind.text, &inflated)?))
 }
 
 fn message(text: bool, payload: &[u8]) -> Result<Incoming<'_>, FrameError> {
@@ -265,7 +304,11 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
 
 /// Writes the header of an unfragmented server frame to the end of `room`, and returns where it begins.
 pub(crate) fn write_header(room: &mut [u8; MAX_HEADER_BYTES], opcode: OpCode, payload_bytes: usize) -> usize {
-    let header = FrameHeader { is_final: true, rsv1: false, rsv2: false, rsv3: false, opcode, mask: None };
+    write_any_header(room, opcode, false, payload_bytes)
+}
+
+fn write_any_header(room: &mut [u8; MAX_HEADER_BYTES], opcode: OpCode, rsv1: bool, payload_bytes: usize) -> usize {
+    let header = FrameHeader { is_final: true, rsv1, rsv2: false, rsv3: false, opcode, mask: None };
     let length = payload_bytes as u64;
     let start = MAX_HEADER_BYTES.saturating_sub(header.len(length));
     if let Some(mut target) = room.get_mut(start..) {
@@ -275,22 +318,24 @@ pub(crate) fn write_header(room: &mut [u8; MAX_HEADER_BYTES], opcode: OpCode, pa
     start
 }
 
-/// A whole control frame, or a binary frame's header, as one piece.
+/// A whole frame as one piece.
 pub(crate) fn frame(opcode: OpCode, payload: &[u8]) -> Bytes {
+    any_frame(opcode, false, payload)
+}
+
+/// A whole message whose payload is compressed.
+pub(crate) fn compressed_frame(opcode: OpCode, payload: &[u8]) -> Bytes {
+    any_frame(opcode, true, payload)
+}
+
+fn any_frame(opcode: OpCode, rsv1: bool, payload: &[u8]) -> Bytes {
     let mut header = [0; MAX_HEADER_BYTES];
-    let start = write_header(&mut header, opcode, payload.len());
+    let start = write_any_header(&mut header, opcode, rsv1, payload.len());
     let header = header.get(start..).unwrap_or_default();
     let mut frame = Vec::with_capacity(header.len().saturating_add(payload.len()));
     frame.extend_from_slice(header);
     frame.extend_from_slice(payload);
     frame.into()
-}
-
-/// The header alone of a binary frame whose payload is written behind it.
-pub(crate) fn binary_header(payload_bytes: usize) -> Bytes {
-    let mut header = [0; MAX_HEADER_BYTES];
-    let start = write_header(&mut header, OpCode::Data(Data::Binary), payload_bytes);
-    Bytes::copy_from_slice(header.get(start..).unwrap_or_default())
 }
 
 /// A close frame; without a code it is empty, which clients report as 1005.
