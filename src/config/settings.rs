@@ -135,7 +135,7 @@ settings! {
     "socketio.http_compression": Switch,
         "Whether polling answers are compressed (gzip) for clients that accept it.";
     "socketio.compression_threshold_bytes": number(0, 100_000_000),
-        "Messages and polling answers of fewer bytes are sent as they are.";
+        "Messages and polling answers of fewer bytes are sent as they are, and so is what compression would make larger.";
 
     "storage.dir": text("a path", is_path),
         "The data directory. It is made, for the owner alone, when it does not exist. Flag: --data-dir";

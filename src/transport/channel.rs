@@ -267,3 +267,53 @@ impl Channel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::{HeaderMap, header::SEC_WEBSOCKET_EXTENSIONS};
+
+    use super::{super::deflate::negotiate, *};
+
+    fn channel(offer: &'static str) -> Channel {
+        let mut headers = HeaderMap::new();
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, offer.parse().expect("a header"));
+        let deflate = negotiate(&headers, 1024).map(|(deflate, _)| deflate);
+        Channel::new(Box::new(tokio::io::duplex(1).0), deflate)
+    }
+
+    /// Where the bytes are that `channel` would write, and how they begin.
+    fn queued(channel: &mut Channel, packet: &Outgoing) -> Vec<(*const u8, u8)> {
+        channel.queue(Version::V4, std::iter::once(packet.clone()));
+        channel.pieces.drain(..).map(|piece| (piece.bytes().as_ptr(), piece.bytes()[0])).collect()
+    }
+
+    #[test]
+    fn a_broadcast_is_encoded_once_and_compressed_once() {
+        let text = Outgoing::from_packet(&crate::protocol::engineio::Packet::Text("x".repeat(2_000).into()));
+        let binary = Outgoing::binary(vec![7; 2_000].into());
+        let offers =
+            ["permessage-deflate", "permessage-deflate", "permessage-deflate; server_max_window_bits=9", "", ""];
+        let mut channels = offers.map(channel);
+        for (packet, kind) in [(text, 1), (binary, 2)] {
+            let pieces = channels.each_mut().map(|channel| queued(channel, &packet));
+            let [one, two, small, plain, other] = pieces;
+            assert_eq!(one, two, "the same bytes for the same window");
+            assert_eq!((one.len(), one[0].1, small[0].1), (1, 0xc0 | kind, 0xc0 | kind));
+            assert_ne!(one[0].0, small[0].0);
+            assert_eq!(plain[0].1, 0x80 | kind);
+            assert_eq!(plain.last().map(|piece| piece.0), other.last().map(|piece| piece.0));
+        }
+    }
+
+    #[test]
+    fn a_small_packet_is_never_compressed() {
+        let packet = Outgoing::binary(vec![7; 1_023].into());
+        assert_eq!(queued(&mut channel("permessage-deflate"), &packet).len(), 2, "a header and the shared bytes");
+    }
+
+    #[test]
+    fn what_waits_to_be_written_is_no_larger_than_a_shared_slice() {
+        assert!(size_of::<Piece>() <= size_of::<Bytes>() + 8);
+        assert!(size_of::<Outgoing>() <= 16);
+    }
+}

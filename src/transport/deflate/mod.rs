@@ -37,7 +37,7 @@ const FIRST_ROOM: usize = 4096;
 pub(super) struct Deflate {
     /// The window of what the server sends, as a power of two.
     window_bits: u8,
-    /// Smaller messages are sent as they are.
+    /// Smaller messages are sent as they are; with zero all are compressed, even those that it makes larger.
     threshold: u32,
 }
 
@@ -60,7 +60,9 @@ impl Deflate {
         if let Some(form) = forms.iter().find(same) {
             return form.frame.clone();
         }
-        let frame = deflate(marker, payload, self.window_bits).map(|compressed| make(&compressed));
+        let most = if self.threshold == 0 { usize::MAX } else { payload.len() };
+        let compressed = deflate(marker, payload, self.window_bits);
+        let frame = compressed.filter(|compressed| compressed.len() < most).map(|compressed| make(&compressed));
         forms.push(Form { window_bits: self.window_bits, marker, frame: frame.clone() });
         frame
     }
@@ -169,7 +171,7 @@ fn inflate_part(
     }
 }
 
-/// Compresses `marker` and `payload` into one message; nothing when that does not make it smaller.
+/// Compresses `marker` and `payload` into one message, which is larger when it cannot be compressed.
 fn deflate(marker: &[u8], payload: &[u8], window_bits: u8) -> Option<Output> {
     let index = usize::from(window_bits.checked_sub(SMALLEST_WINDOW)?);
     let kept = CODEC.with_borrow_mut(|codec| codec.deflaters.get_mut(index)?.take());
@@ -186,7 +188,7 @@ fn deflate(marker: &[u8], payload: &[u8], window_bits: u8) -> Option<Output> {
     }
     deflater.reset();
     CODEC.with_borrow_mut(|codec| codec.deflaters.get_mut(index).map(|place| place.replace(deflater)));
-    let length = output.len().checked_sub(TAIL.len()).filter(|length| *length < payload.len())?;
+    let length = output.len().checked_sub(TAIL.len())?;
     output.0.truncate(length);
     Some(output)
 }

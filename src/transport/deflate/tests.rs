@@ -45,7 +45,10 @@ fn what_is_compressed_with_any_window_inflates_to_the_same() {
 #[test]
 fn what_cannot_be_compressed_is_left_as_it_is_and_leaves_nothing_behind() {
     for bytes in [1, 2, 100, 1_000, 40_000, 300_000, 1_000] {
-        assert!(deflate(&[], &random(bytes), 15).is_none());
+        let data = random(bytes);
+        let compressed = deflate(&[], &data, 15).expect("there is room").to_vec();
+        assert!(compressed.len() >= bytes);
+        assert_eq!(*inflate(&compressed, bytes).expect("whole"), *data);
         assert_eq!(gzip(&random(bytes)), None);
         let data = repetitive(2_000);
         let compressed = deflate(&[], &data, 15).expect("smaller").to_vec();
@@ -122,6 +125,16 @@ fn what_is_below_the_threshold_or_not_made_smaller_is_not_compressed() {
     let share = |data: &[u8]| deflate.share(&Shared::default(), &[], data, Bytes::copy_from_slice).is_some();
     assert_eq!([1023, 1024].map(|bytes| share(&repetitive(bytes))), [false, true]);
     assert!(!share(&random(5_000)));
+}
+
+#[test]
+fn with_a_threshold_of_zero_everything_is_compressed() {
+    let deflate = Deflate { window_bits: 15, threshold: 0 };
+    for bytes in [0, 1, 5_000] {
+        let data = random(bytes);
+        let frame = deflate.share(&Shared::default(), &[], &data, Bytes::copy_from_slice).expect("compressed");
+        assert_eq!(*inflate(&frame, bytes).expect("whole"), *data);
+    }
 }
 
 #[test]

@@ -130,3 +130,73 @@ fn headers_of_every_length_are_written_in_front_of_the_payload() {
         assert_eq!(room[start], 0x81);
     }
 }
+
+#[test]
+fn text_that_cannot_become_utf8_is_refused_with_its_fragment() {
+    let mut reader = FrameReader::default();
+    assert_eq!(read_all(&mut reader, client_frame(0x01, "\u{20ac}".as_bytes().get(..2).expect("a part"))), Ok(vec![]));
+    assert_eq!(read_all(&mut reader, client_frame(0x00, b"x")), Err(FrameError::Utf8));
+}
+
+#[test]
+fn more_fragments_are_allowed_for_more_bytes() {
+    let mut input = client_frame(0x02, &[1; 32]);
+    for _ in 0..MAX_FRAGMENTS {
+        input.extend(client_frame(0x00, &[1; 32]));
+    }
+    let mut reader = FrameReader::default();
+    let mut rest = input.as_mut_slice();
+    while let Ok((used @ 1.., None)) =
+        reader.read(rest, 1 << 20, |incoming| assert!(matches!(incoming, Incoming::Ping(_))))
+    {
+        rest = &mut rest[used..];
+    }
+    assert!(rest.is_empty(), "all of them are taken");
+}
+
+#[test]
+fn the_code_of_a_close_frame_is_handed_on() {
+    let mut input = client_frame(0x88, &[0x0f, 0xa0, b'o', b'k']);
+    assert_eq!(
+        FrameReader::default().read(&mut input, LIMIT, |incoming| format!("{incoming:?}")).map(|(_, close)| close),
+        Ok(Some("Close(Some(4000))".to_owned()))
+    );
+}
+
+/// "Hello" as RFC 7692, section 7.2.3, has it.
+const HELLO: [u8; 7] = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+
+#[test]
+fn a_compressed_message_is_read_whole_or_in_fragments_when_that_was_agreed() {
+    let mut input = client_frame(0xc1, &HELLO);
+    input.extend(client_frame(0x41, &HELLO[..3]));
+    input.extend(client_frame(0x89, b""));
+    input.extend(client_frame(0x80, &HELLO[3..]));
+    input.extend(client_frame(0x81, b"plain"));
+    let lines = read_all(&mut FrameReader::new(true), input.clone()).expect("all legal");
+    assert_eq!(lines, ["Text(\"Hello\")", "Ping([])", "Text(\"Hello\")", "Text(\"plain\")"]);
+    assert_eq!(read_all(&mut FrameReader::new(false), input), Err(FrameError::Protocol));
+    for first in [0xc9, 0xc8, 0xca, 0xe1, 0xd1] {
+        assert_eq!(read_all(&mut FrameReader::new(true), client_frame(first, b"")), Err(FrameError::Protocol));
+    }
+    let mut input = client_frame(0x41, &HELLO[..3]);
+    input.extend(client_frame(0xc0, &HELLO[3..]));
+    assert_eq!(read_all(&mut FrameReader::new(true), input), Err(FrameError::Protocol));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(256))]
+
+    #[test]
+    fn compressed_garbage_is_read_to_an_end_within_the_limit(payload in proptest::collection::vec(proptest::num::u8::ANY, 0..120), limit in 0_usize..200) {
+        let mut input = client_frame(0xc2, &payload);
+        let read = FrameReader::new(true).read(&mut input, limit, |incoming| match incoming {
+            Incoming::Binary(data) => data.len(),
+            _ => usize::MAX,
+        });
+        match read {
+            Ok((_, bytes)) => proptest::prop_assert!(bytes.is_some_and(|bytes| bytes <= limit)),
+            Err(error) => proptest::prop_assert!(matches!(error, FrameError::Deflate | FrameError::TooLarge)),
+        }
+    }
+}
