@@ -130,10 +130,8 @@ settings! {
         "Most namespaces that one session may join.";
     "socketio.in_flight_events": number(1, 10_000),
         "Most events of one session that are worked on at the same time; reading pauses until one is done.";
-    "socketio.per_message_deflate": Switch,
-        "Whether messages over WebSocket are compressed for clients that offer it, and may come compressed.";
-    "socketio.http_compression": Switch,
-        "Whether polling answers are compressed (gzip) for clients that accept it.";
+    "socketio.compression": Switch,
+        "Whether messages over WebSocket (permessage-deflate, both ways) and polling answers (gzip) are compressed for clients that offer it.";
     "socketio.compression_threshold_bytes": number(0, 100_000_000),
         "Messages and polling answers of fewer bytes are sent as they are, and so is what compression would make larger.";
 

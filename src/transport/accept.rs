@@ -32,7 +32,7 @@ pub(super) fn switch_protocols(headers: &HeaderMap, config: &Config) -> Option<(
         return None;
     }
     let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok()?;
-    let agreed = config.per_message_deflate.then(|| negotiate(headers, config.compression_threshold_bytes)).flatten();
+    let agreed = config.compression.then(|| negotiate(headers, config.compression_threshold_bytes)).flatten();
     let mut response = Response::new(Body::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();

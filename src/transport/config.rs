@@ -38,10 +38,9 @@ pub struct Config {
     pub max_namespaces: usize,
     /// Most events of one session that are worked on at the same time; reading pauses until one is done.
     pub in_flight_events: usize,
-    /// Whether messages over WebSocket are compressed for clients that offer it, and may come compressed.
-    pub per_message_deflate: bool,
-    /// Whether polling answers are compressed for clients that accept it.
-    pub http_compression: bool,
+    /// Whether messages over WebSocket (permessage-deflate, both ways) and polling answers (gzip) are compressed for clients that offer
+    /// it.
+    pub compression: bool,
     /// Messages and polling answers of fewer bytes are sent as they are.
     pub compression_threshold_bytes: usize,
 }
@@ -73,8 +72,7 @@ impl Default for Config {
             outbox_bytes: 1_048_576,
             max_namespaces: 16,
             in_flight_events: 64,
-            per_message_deflate: true,
-            http_compression: true,
+            compression: true,
             compression_threshold_bytes: 1024,
         }
     }

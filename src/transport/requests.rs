@@ -168,7 +168,7 @@ impl<A: Application> Transport<A> {
 
     fn respond_to_poll(&self, headers: &HeaderMap, content_type: &'static str, body: Bytes) -> Response<Body> {
         let config = self.config();
-        let is_worth_it = config.http_compression && body.len() >= config.compression_threshold_bytes;
+        let is_worth_it = config.compression && body.len() >= config.compression_threshold_bytes;
         let compressed = if is_worth_it && accepts_gzip(headers) { gzip(&body) } else { None };
         let Some(compressed) = compressed else { return respond(StatusCode::OK, content_type, body) };
         let mut response = respond(StatusCode::OK, content_type, compressed);

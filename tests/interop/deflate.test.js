@@ -22,7 +22,6 @@ const BYTES = Buffer.from(TEXT);
 
 /** How many bytes went over the wire, each way, while `work` was done. */
 async function traffic(peer, work) {
-    // The first client keeps the stream elsewhere than the others.
     const { ws } = peer.socket.io.engine.transport;
     const { bytesRead, bytesWritten } = ws._socket;
     await work();

@@ -261,7 +261,7 @@ async fn what_is_agreed_stands_in_the_answer() {
         let wire = Wire::connect(address, offers, "EIO=4").await;
         assert_eq!(wire.extensions, answer.map(|limits| format!("{ANSWER}{limits}")), "{offers:?}");
     }
-    let (address, _task) = listen(Config { per_message_deflate: false, ..Config::default() }).await;
+    let (address, _task) = listen(Config { compression: false, ..Config::default() }).await;
     assert_eq!(Wire::connect(address, &[OFFER], "EIO=4").await.extensions, None);
 }
 

@@ -41,15 +41,13 @@ impl Offer {
             }
             seen.push(name);
             match (name, value) {
-                // No context is kept in either direction, asked for or not.
-                ("server_no_context_takeover" | "client_no_context_takeover", None) => {}
+                // No context is kept in either direction, asked for or not. The window of the client could be limited; it is not.
+                ("server_no_context_takeover" | "client_no_context_takeover" | "client_max_window_bits", None) => {}
+                ("client_max_window_bits", Some(value)) => parsed.client_bits = Some(window_bits(value)?),
                 ("server_max_window_bits", Some(value)) => {
                     // An offer of 8 is declined: a window that small cannot be written.
                     parsed.server_bits = Some(window_bits(value).filter(|bits| *bits >= SMALLEST_WINDOW)?);
                 }
-                // The client can be limited if we like; we do not.
-                ("client_max_window_bits", None) => {}
-                ("client_max_window_bits", Some(value)) => parsed.client_bits = Some(window_bits(value)?),
                 _ => return None,
             }
         }
