@@ -133,16 +133,16 @@ fn compress(data: &[u8]) -> Vec<u8> {
 
 /// Inflates a message by itself, with a window of that many bits.
 fn inflate(data: &[u8], window_bits: u8) -> Vec<u8> {
-    let mut inflated = Vec::with_capacity(2 * LIMIT);
+    let mut message = Vec::with_capacity(2 * LIMIT);
     let mut inflater = Decompress::new_with_window_bits(false, window_bits);
     for part in [data, &TAIL] {
-        inflater.decompress_vec(part, &mut inflated, FlushDecompress::Sync).expect("deflate");
+        inflater.decompress_vec(part, &mut message, FlushDecompress::Sync).expect("deflate");
     }
-    inflated
+    message
 }
 
 fn letters(count: usize) -> String {
-    (0..count).map(|index| char::from(b"to be or not to be "[index % 19])).collect()
+    "to be or not to be ".chars().cycle().take(count).collect()
 }
 
 /// A client over WebSocket that chooses every bit.
@@ -167,7 +167,7 @@ impl Wire {
     async fn connect(address: SocketAddr, offers: &[&str], query: &str) -> Self {
         let mut stream = TcpStream::connect(address).await.expect("it listens");
         let offers = offers.iter().filter(|offer| !offer.is_empty());
-        let offers: String = offers.map(|offer| format!("Sec-WebSocket-Extensions: {offer}\r\n")).collect();
+        let offers: String = offers.flat_map(|offer| ["Sec-WebSocket-Extensions: ", *offer, "\r\n"]).collect();
         let request = format!(
             "GET /socket.io/?{query}&transport=websocket HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\n\
              Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offers}\r\n"
@@ -404,8 +404,8 @@ async fn a_bomb_ends_at_the_limit_whole_and_in_fragments() {
     wire.stream.write_all(&[FIN | RSV1 | TEXT, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]).await.expect("open");
     assert_eq!(wire.closed().await, 1009);
     let mut wire = Wire::open(address, OFFER).await;
-    wire.send(RSV1 | TEXT, &[0; LIMIT]).await;
-    wire.send(CONTINUATION, &[0; LIMIT / 2]).await;
+    wire.send(RSV1 | TEXT, &vec![0; LIMIT]).await;
+    wire.send(CONTINUATION, &vec![0; LIMIT / 2]).await;
     assert_eq!(wire.closed().await, 1009);
     // Exactly the limit is allowed.
     let mut wire = Wire::open(address, OFFER).await;
