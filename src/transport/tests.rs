@@ -351,6 +351,18 @@ async fn nothing_is_tracked_after_what_is_unproved_was_told() {
     assert_eq!(pair.frame().await.0, CLOSE, "and the late one does not");
 }
 
+/// RFC 6455, section 5.5.1.
+#[tokio::test(start_paused = true)]
+async fn the_close_frame_of_a_client_is_answered_with_its_own_code() {
+    for code in [vec![], vec![0x03, 0xe8], vec![0x0f, 0xa0]] {
+        let mut pair = Pair::open(Version::V4, Config::default()).await;
+        pair.answer((CLOSE, code.clone())).await;
+        assert_eq!(pair.frame().await, (CLOSE, code));
+        assert_eq!(pair.told().await, Told::Unconfirmed(vec![]));
+        assert_eq!(pair.told().await, Told::Closed(CloseReason::ClientClose));
+    }
+}
+
 #[test]
 fn the_mark_of_a_ping_covers_only_what_was_taken_before_it() {
     let limits = OutboxLimits { packets: 10, bytes: 1_000 };

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Phase, Post, SessionTask, Transport, outbound::discard};
+use super::{BYTES_PER_TURN, Phase, Post, SessionTask, Transport, outbound::discard};
 use crate::{
     clock,
     protocol::engineio::{CloseReason, Packet, Version, payload},
@@ -145,7 +145,7 @@ impl<C: Connection> SessionTask<C> {
         let max_bytes = self.session.max_message_bytes();
         let mut pongs = Vec::new();
         let read = channel.poll_read(cx, max_bytes, &mut |incoming| {
-            *budget = budget.saturating_sub(1);
+            *budget = budget.saturating_sub(incoming.len() / BYTES_PER_TURN + 1);
             self.handle_message(&incoming, &mut pongs);
             if self.phase == Phase::Open && *budget > 0 && !self.is_busy() { Continue::Yes } else { Continue::Pause }
         });

@@ -32,6 +32,8 @@ use crate::{
 /// Messages handled before the task lets others run: a flood from one client must not starve the rest, and receivers get to
 /// write what a sender has queued for them.
 const MESSAGES_PER_TURN: usize = 64;
+/// A message counts once more for each so many bytes: a kilobyte that inflates to a megabyte costs what a megabyte costs.
+const BYTES_PER_TURN: usize = 16 * 1024;
 
 /// One session's task. Ends when the session is closed and its last bytes are written.
 pub(super) struct SessionTask<C: Connection> {

@@ -69,6 +69,17 @@ pub(crate) enum Incoming<'a> {
     Close(Option<u16>),
 }
 
+impl Incoming<'_> {
+    /// Bytes of the message, inflated.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(data) | Self::Ping(data) | Self::Pong(data) => data.len(),
+            Self::Close(_) => 0,
+        }
+    }
+}
+
 /// Puts messages together from the bytes of one connection.
 ///
 /// It holds memory only while something is incomplete: a frame cut by the end of a read, or a message in fragments. Together
