@@ -1,7 +1,7 @@
 //! A second application on the server core, without chat: what conformance suites and benchmarks talk to.
 //!
 //! Namespaces `/` and `/custom`, each with the events `message`, `message-with-ack`, `emit-with-ack`, `echo`, `join` and `say`.
-//! With `--raw-engine` it echoes at the Engine.IO level instead.
+//! With `--raw-engine` it echoes at the Engine.IO level instead, and with `--raw-websocket` at that of WebSocket.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, task::Context, time::Duration};
 
@@ -15,7 +15,7 @@ use hobnob::{
         Admission, Args, ConnectError, ConnectRequest, Connecting, Event, Limits, Middleware, Namespace, Outcome,
         Refusal, Reply, Routes, Server, Socket, decode_json,
     },
-    transport::{Application, Config, Connection, Handshake, Outgoing, Session, Transport},
+    transport::{self, Application, Config, Connection, Handshake, Outgoing, Session, Transport},
 };
 use hyper::{Request, StatusCode, body::Incoming};
 use serde::Deserialize;
@@ -50,6 +50,9 @@ struct Flags {
     /// Largest message in bytes.
     #[arg(long, default_value_t = 1_000_000)]
     max_payload: usize,
+    /// Smaller messages are not compressed.
+    #[arg(long, value_name = "BYTES", default_value_t = 1024)]
+    deflate_threshold: usize,
     /// The origin whose pages may connect, with credentials.
     #[arg(long)]
     allowed_origin: Option<String>,
@@ -62,6 +65,9 @@ struct Flags {
     /// Echo Engine.IO messages; no Socket.IO.
     #[arg(long)]
     raw_engine: bool,
+    /// Echo WebSocket messages on every path; no Engine.IO.
+    #[arg(long, conflicts_with = "raw_engine")]
+    raw_websocket: bool,
     /// Worker threads; all cores without it.
     #[arg(long)]
     threads: Option<usize>,
@@ -87,8 +93,12 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
         max_http_buffer_bytes: flags.max_payload,
         unauthenticated_bytes: flags.max_payload,
         allow_eio3: !flags.no_eio3,
+        compression_threshold_bytes: flags.deflate_threshold,
         ..Config::default()
     };
+    if flags.raw_websocket {
+        return serve_websocket(flags, config, stopper).await;
+    }
     if flags.raw_engine {
         return serve(flags, Transport::new(config, RawEcho, stopper.tracker.clone()), stopper).await;
     }
@@ -122,7 +132,32 @@ async fn serve<A: Application>(flags: Flags, transport: Transport<A>, stopper: S
             Ok::<_, Infallible>(response)
         }
     });
-    let listener = TcpListener::bind(flags.listen).await?;
+    listen(flags.listen, service, &stopper).await?;
+    transport.close_all(CloseReason::Shutdown);
+    finish(&stopper).await;
+    Ok(())
+}
+
+/// Serves WebSocket echoes until SIGTERM or Ctrl-C.
+async fn serve_websocket(flags: Flags, config: Config, stopper: Stopper) -> anyhow::Result<()> {
+    let config = Arc::new(config);
+    let tracker = stopper.tracker.clone();
+    let service = tower::service_fn(move |mut request: Request<Incoming>| {
+        let response = transport::echo(&mut request, &config, &tracker);
+        std::future::ready(Ok::<_, Infallible>(response.map(Body::new)))
+    });
+    listen(flags.listen, service, &stopper).await?;
+    finish(&stopper).await;
+    Ok(())
+}
+
+/// Listens until SIGTERM or Ctrl-C.
+async fn listen<S>(address: SocketAddr, service: S, stopper: &Stopper) -> anyhow::Result<()>
+where
+    S: tower::Service<Request<Incoming>, Response = hyper::Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let listener = TcpListener::bind(address).await?;
     let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())?;
     let stopping = async {
         tokio::select! {
@@ -136,10 +171,13 @@ async fn serve<A: Application>(flags: Flags, transport: Transport<A>, stopper: S
         () = stopping => {}
     }
     stopper.stop.cancel();
-    transport.close_all(CloseReason::Shutdown);
+    Ok(())
+}
+
+/// Gives what is open the time to end.
+async fn finish(stopper: &Stopper) {
     stopper.tracker.close();
     tokio::time::timeout(Duration::from_secs(10), stopper.tracker.wait()).await.ok();
-    Ok(())
 }
 
 // ---- Socket.IO -----------------------------------------------------------------------------------------------------------

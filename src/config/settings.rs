@@ -130,6 +130,10 @@ settings! {
         "Most namespaces that one session may join.";
     "socketio.in_flight_events": number(1, 10_000),
         "Most events of one session that are worked on at the same time; reading pauses until one is done.";
+    "socketio.compression": Switch,
+        "Whether messages over WebSocket (permessage-deflate, both ways) and polling answers (gzip) are compressed for clients that offer it.";
+    "socketio.compression_threshold_bytes": number(0, 100_000_000),
+        "Messages and polling answers of fewer bytes are sent as they are, and so is what compression would make larger.";
 
     "storage.dir": text("a path", is_path),
         "The data directory. It is made, for the owner alone, when it does not exist. Flag: --data-dir";

@@ -43,6 +43,6 @@ pub(crate) fn connect_error(revision: Revision, namespace: &str, message: &str, 
 fn with_attachments(text: TextWriter, attachments: &[Bytes]) -> Packets {
     let mut packets = Vec::with_capacity(attachments.len() + 1);
     packets.push(Outgoing::Text(text.finish()));
-    packets.extend(attachments.iter().cloned().map(Outgoing::Binary));
+    packets.extend(attachments.iter().cloned().map(Outgoing::binary));
     packets
 }

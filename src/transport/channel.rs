@@ -10,11 +10,13 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use super::{
+    deflate::Deflate,
     io::Io,
-    outbox::Outgoing,
-    websocket::{FrameError, FrameReader, Incoming, binary_header},
+    outgoing::{BinaryPacket, Outgoing, TextPacket},
+    websocket::{FrameError, FrameReader, Incoming, MAX_HEADER_BYTES, write_header},
 };
 use crate::protocol::engineio::Version;
 
@@ -56,12 +58,44 @@ pub(super) enum Continue {
 pub(super) struct Channel {
     io: Box<dyn Io>,
     reader: FrameReader,
-    pieces: VecDeque<Bytes>,
+    /// How messages are compressed, if that was agreed.
+    deflate: Option<Deflate>,
+    pieces: VecDeque<Piece>,
+    /// Bytes of the first piece that are written already.
+    written: usize,
+}
+
+/// Bytes to be written, most of them shared with other connections.
+enum Piece {
+    Frame(Bytes),
+    Text(TextPacket),
+    Binary(BinaryPacket),
+    Static(&'static [u8]),
+    /// The header of a binary frame: the bytes of the array from this one on.
+    Header(u8, [u8; MAX_HEADER_BYTES]),
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Frame(frame) => frame,
+            Self::Text(text) => text.frame(),
+            Self::Binary(binary) => binary.data(),
+            Self::Static(bytes) => bytes,
+            Self::Header(start, bytes) => bytes.get(usize::from(*start)..).unwrap_or_default(),
+        }
+    }
+
+    fn binary_header(payload_bytes: usize) -> Self {
+        let mut bytes = [0; MAX_HEADER_BYTES];
+        let start = write_header(&mut bytes, OpCode::Data(Data::Binary), payload_bytes);
+        Self::Header(u8::try_from(start).unwrap_or_default(), bytes)
+    }
 }
 
 impl Channel {
-    pub(super) fn new(io: Box<dyn Io>) -> Self {
-        Self { io, reader: FrameReader::default(), pieces: VecDeque::new() }
+    pub(super) fn new(io: Box<dyn Io>, deflate: Option<Deflate>) -> Self {
+        Self { io, reader: FrameReader::new(deflate.is_some()), deflate, pieces: VecDeque::new(), written: 0 }
     }
 
     /// Reads once and hands every whole message to `each`, in order, until it asks for a pause.
@@ -142,39 +176,46 @@ impl Channel {
 
     /// Queues a ready-made frame.
     pub(super) fn queue_frame(&mut self, frame: Bytes) {
-        self.pieces.push_back(frame);
+        self.pieces.push_back(Piece::Frame(frame));
     }
 
     /// Queues packets in this connection's wire form.
     pub(super) fn queue(&mut self, version: Version, packets: impl Iterator<Item = Outgoing>) {
         for packet in packets {
             match packet {
-                Outgoing::Text(text) => self.pieces.push_back(text.into_frame()),
-                Outgoing::Binary(data) => {
-                    // Version 3 marks the type of a binary frame with a byte of value 4.
-                    let marker: &'static [u8] = match version {
-                        Version::V3 => &[4],
-                        Version::V4 => &[],
-                    };
-                    self.pieces.push_back(binary_header(data.len().saturating_add(marker.len())));
-                    self.pieces
-                        .extend([Bytes::from_static(marker), data].into_iter().filter(|piece| !piece.is_empty()));
+                Outgoing::Text(text) => {
+                    let deflated = self.deflate.and_then(|deflate| text.deflated(deflate));
+                    self.pieces.push_back(deflated.map_or(Piece::Text(text), Piece::Frame));
                 }
+                Outgoing::Binary(binary) => self.queue_binary(version, binary),
             }
         }
+    }
+
+    fn queue_binary(&mut self, version: Version, binary: BinaryPacket) {
+        if let Some(frame) = self.deflate.and_then(|deflate| binary.deflated(deflate, version)) {
+            return self.pieces.push_back(Piece::Frame(frame));
+        }
+        let marker = BinaryPacket::marker(version);
+        self.pieces.push_back(Piece::binary_header(binary.data().len().saturating_add(marker.len())));
+        let parts = [Piece::Static(marker), Piece::Binary(binary)];
+        self.pieces.extend(parts.into_iter().filter(|piece| !piece.bytes().is_empty()));
     }
 
     /// Writes what is queued, many pieces in one call. `Ready(Ok)` when all is written.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         while !self.pieces.is_empty() {
             let written = match self.pieces.front() {
-                Some(piece) if self.pieces.len() == 1 => Pin::new(&mut self.io).poll_write(cx, piece),
+                Some(piece) if self.pieces.len() == 1 => {
+                    let rest = piece.bytes().get(self.written..).unwrap_or_default();
+                    Pin::new(&mut self.io).poll_write(cx, rest)
+                }
                 _ => {
                     let mut slices = [IoSlice::new(&[]); PIECES];
-                    let mut count = 0;
+                    let (mut count, mut skip) = (0, self.written);
                     for (slot, piece) in slices.iter_mut().zip(&self.pieces) {
-                        *slot = IoSlice::new(piece);
-                        count += 1;
+                        *slot = IoSlice::new(piece.bytes().get(skip..).unwrap_or_default());
+                        (count, skip) = (count + 1, 0);
                     }
                     let slices = slices.get(..count).unwrap_or_default();
                     Pin::new(&mut self.io).poll_write_vectored(cx, slices)
@@ -214,14 +255,65 @@ impl Channel {
         })
     }
 
-    fn advance(&mut self, mut count: usize) {
-        while let Some(piece) = self.pieces.front_mut() {
-            if count < piece.len() {
-                piece.advance(count);
+    fn advance(&mut self, count: usize) {
+        self.written = self.written.saturating_add(count);
+        while let Some(piece) = self.pieces.front() {
+            let length = piece.bytes().len();
+            if self.written < length {
                 return;
             }
-            count = count.saturating_sub(piece.len());
+            self.written = self.written.saturating_sub(length);
             self.pieces.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::{HeaderMap, header::SEC_WEBSOCKET_EXTENSIONS};
+
+    use super::{super::deflate::negotiate, *};
+
+    fn channel(offer: &'static str) -> Channel {
+        let mut headers = HeaderMap::new();
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, offer.parse().expect("a header"));
+        let deflate = negotiate(&headers, 1024).map(|(deflate, _)| deflate);
+        Channel::new(Box::new(tokio::io::duplex(1).0), deflate)
+    }
+
+    /// Where the bytes are that `channel` would write, and how they begin.
+    fn queued(channel: &mut Channel, packet: &Outgoing) -> Vec<(*const u8, u8)> {
+        channel.queue(Version::V4, std::iter::once(packet.clone()));
+        channel.pieces.drain(..).map(|piece| (piece.bytes().as_ptr(), piece.bytes()[0])).collect()
+    }
+
+    #[test]
+    fn a_broadcast_is_encoded_once_and_compressed_once() {
+        let text = Outgoing::from_packet(&crate::protocol::engineio::Packet::Text("x".repeat(2_000).into()));
+        let binary = Outgoing::binary(vec![7; 2_000].into());
+        let offers =
+            ["permessage-deflate", "permessage-deflate", "permessage-deflate; server_max_window_bits=9", "", ""];
+        let mut channels = offers.map(channel);
+        for (packet, kind) in [(text, 1), (binary, 2)] {
+            let pieces = channels.each_mut().map(|channel| queued(channel, &packet));
+            let [one, two, small, plain, other] = pieces;
+            assert_eq!(one, two, "the same bytes for the same window");
+            assert_eq!((one.len(), one[0].1, small[0].1), (1, 0xc0 | kind, 0xc0 | kind));
+            assert_ne!(one[0].0, small[0].0);
+            assert_eq!(plain[0].1, 0x80 | kind);
+            assert_eq!(plain.last().map(|piece| piece.0), other.last().map(|piece| piece.0));
+        }
+    }
+
+    #[test]
+    fn a_small_packet_is_never_compressed() {
+        let packet = Outgoing::binary(vec![7; 1_023].into());
+        assert_eq!(queued(&mut channel("permessage-deflate"), &packet).len(), 2, "a header and the shared bytes");
+    }
+
+    #[test]
+    fn what_waits_to_be_written_is_no_larger_than_a_shared_slice() {
+        assert!(size_of::<Piece>() <= size_of::<Bytes>() + 8);
+        assert!(size_of::<Outgoing>() <= 16);
     }
 }

@@ -38,6 +38,11 @@ pub struct Config {
     pub max_namespaces: usize,
     /// Most events of one session that are worked on at the same time; reading pauses until one is done.
     pub in_flight_events: usize,
+    /// Whether messages over WebSocket (permessage-deflate, both ways) and polling answers (gzip) are compressed for clients that offer
+    /// it.
+    pub compression: bool,
+    /// Messages and polling answers of fewer bytes are sent as they are.
+    pub compression_threshold_bytes: usize,
 }
 
 /// A transport, as settings spell it.
@@ -67,6 +72,8 @@ impl Default for Config {
             outbox_bytes: 1_048_576,
             max_namespaces: 16,
             in_flight_events: 64,
+            compression: true,
+            compression_threshold_bytes: 1024,
         }
     }
 }

@@ -6,10 +6,14 @@
 //! What is sent with a [`Receipt`] is told back once the client is proved to have it ([`Connection::handle_confirmed`]), or when the
 //! session ends before that ([`Connection::handle_unconfirmed`]). `proof.rs` says what counts as proof.
 
+mod accept;
 mod channel;
 mod config;
+mod deflate;
 mod io;
 mod outbox;
+mod outgoing;
+mod plain;
 mod proof;
 mod requests;
 mod session;
@@ -33,13 +37,14 @@ use dashmap::DashMap;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use self::{channel::Channel, outbox::OutboxLimits, task::SessionTask};
 pub use self::{
     config::{Config, TransportName},
-    outbox::{Outgoing, TextPacket, TextWriter},
+    outgoing::{BinaryPacket, Outgoing, TextPacket, TextWriter},
+    plain::echo,
     proof::{Latency, Receipt},
     session::{Handshake, Session},
 };
-use self::{io::Io, outbox::OutboxLimits, task::SessionTask};
 use crate::{
     clock,
     ids::Sid,
@@ -226,7 +231,7 @@ impl<A: Application> Transport<A> {
         &self,
         handshake: Handshake,
         transport: TransportKind,
-        io: Option<Box<dyn Io>>,
+        channel: Option<Channel>,
         base64_only: bool,
         permit: Option<Permit>,
     ) -> Arc<Session> {
@@ -256,7 +261,7 @@ impl<A: Application> Transport<A> {
             session.close(*reason);
         }
         let registry = Arc::clone(registry);
-        let task = SessionTask::new(Arc::clone(&session), registry, engine, connection, io, base64_only);
+        let task = SessionTask::new(Arc::clone(&session), registry, engine, connection, channel, base64_only);
         match permit {
             None => tracker.spawn(task),
             Some(permit) => tracker.spawn(async move {

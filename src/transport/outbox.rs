@@ -2,115 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
-
-use super::websocket::{MAX_HEADER_BYTES, write_header};
-use crate::protocol::engineio::Packet;
-
-/// An Engine.IO packet on its way out. Cloning one shares its bytes, so a broadcast is encoded once for all receivers and for
-/// both transports.
-#[derive(Clone, Debug)]
-pub enum Outgoing {
-    /// A packet in its text form.
-    Text(TextPacket),
-    /// A binary message (one attachment).
-    Binary(Bytes),
-}
-
-impl Outgoing {
-    /// Any packet that is not a hot path: heartbeats, the open packet, an echo.
-    #[must_use]
-    pub fn from_packet(packet: &Packet<'_>) -> Self {
-        if let Packet::Binary(data) = packet {
-            return Self::Binary(Bytes::copy_from_slice(data));
-        }
-        let mut text = TextWriter::with_capacity(64);
-        // The text form of everything but binary is the same in both versions.
-        packet.encode_text(crate::protocol::engineio::Version::V4, text.buffer());
-        Self::Text(text.finish())
-    }
-
-    /// Bytes that count against the limit of a queue.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Text(text) => text.frame.len(),
-            Self::Binary(data) => data.len(),
-        }
-    }
-
-    /// True for a binary message without bytes; text packets have at least their type.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// An Engine.IO text packet with its WebSocket header in front, as one piece.
-#[derive(Clone, Debug)]
-pub struct TextPacket {
-    frame: Bytes,
-    header: u8,
-}
-
-impl TextPacket {
-    /// The whole WebSocket frame.
-    pub(super) fn into_frame(self) -> Bytes {
-        self.frame
-    }
-
-    /// The packet without the WebSocket header: type digit and data.
-    #[must_use]
-    pub fn packet(&self) -> &str {
-        let packet = self.frame.get(usize::from(self.header)..).unwrap_or_default();
-        // TextWriter takes text only; should that ever break, an empty packet is better than a panic.
-        std::str::from_utf8(packet).unwrap_or_default()
-    }
-}
-
-/// Builds a [`TextPacket`]: leaves room for the WebSocket header, so that nothing is copied at the end.
-#[derive(Debug)]
-pub struct TextWriter {
-    buffer: Vec<u8>,
-}
-
-impl TextWriter {
-    /// Room for a packet of about `bytes`.
-    #[must_use]
-    pub fn with_capacity(bytes: usize) -> Self {
-        let mut buffer = Vec::with_capacity(bytes.saturating_add(MAX_HEADER_BYTES));
-        buffer.extend_from_slice(&[0; MAX_HEADER_BYTES]);
-        Self { buffer }
-    }
-
-    /// A packet of type message: the type digit is written already.
-    #[must_use]
-    pub fn message(bytes: usize) -> Self {
-        let mut writer = Self::with_capacity(bytes);
-        writer.buffer.push(b'4');
-        writer
-    }
-
-    /// Where to append the text of the packet. What is there already must stay.
-    pub fn buffer(&mut self) -> &mut Vec<u8> {
-        &mut self.buffer
-    }
-
-    /// Puts the header in front.
-    #[must_use]
-    pub fn finish(mut self) -> TextPacket {
-        let payload = self.buffer.len().saturating_sub(MAX_HEADER_BYTES);
-        let mut room = [0; MAX_HEADER_BYTES];
-        let start = write_header(&mut room, OpCode::Data(Data::Text), payload);
-        if let Some(front) = self.buffer.get_mut(..MAX_HEADER_BYTES) {
-            front.copy_from_slice(&room);
-        }
-        let frame = Bytes::from(self.buffer).slice(start..);
-        let header = u8::try_from(MAX_HEADER_BYTES.saturating_sub(start)).unwrap_or_default();
-        TextPacket { frame, header }
-    }
-}
+use super::Outgoing;
 
 /// How much may wait for one session.
 #[derive(Clone, Copy, Debug)]
@@ -198,18 +90,7 @@ mod tests {
     const LIMITS: OutboxLimits = OutboxLimits { packets: 4, bytes: 100 };
 
     fn packet(bytes: usize) -> Outgoing {
-        Outgoing::Binary(vec![0; bytes].into())
-    }
-
-    #[test]
-    fn a_text_packet_is_a_frame_for_websocket_and_plain_text_for_polling() {
-        let mut writer = TextWriter::message(16);
-        writer.buffer().extend_from_slice("2[\"é\"]".as_bytes());
-        let text = writer.finish();
-        assert_eq!(text.packet(), "42[\"é\"]");
-        assert_eq!(text.frame.first(), Some(&0x81));
-        assert_eq!(text.frame.get(1), Some(&8));
-        assert_eq!(text.frame.len(), 10);
+        Outgoing::binary(vec![0; bytes].into())
     }
 
     #[test]

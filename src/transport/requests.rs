@@ -12,10 +12,12 @@ use hyper::{
     header::{self, HeaderName, HeaderValue},
 };
 use tokio::{sync::oneshot, time::timeout};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
     Application, Body, Handshake, Permit, Rejection, Session, Transport,
+    accept::{accepts_gzip, asks_for_websocket, switch_protocols},
+    channel::Channel,
+    deflate::gzip,
     io::take_stream,
     session::{Answer, Command},
 };
@@ -132,7 +134,7 @@ impl<A: Application> Transport<A> {
             TransportKind::WebSocket => self.open_websocket(request, handshake, query.base64, permit),
             TransportKind::Polling => {
                 let session = self.open(handshake, kind, None, query.base64, permit);
-                Ok(self.poll_get(&session).await)
+                Ok(self.poll_get(request.headers(), &session).await)
             }
         }
     }
@@ -144,13 +146,13 @@ impl<A: Application> Transport<A> {
             return Err(Refusal::BadRequest);
         }
         match *request.method() {
-            Method::GET => Ok(self.poll_get(session).await),
+            Method::GET => Ok(self.poll_get(request.headers(), session).await),
             Method::POST => Ok(self.poll_post(request, session).await),
             _ => Ok(empty(StatusCode::METHOD_NOT_ALLOWED)),
         }
     }
 
-    async fn poll_get(&self, session: &Session) -> Response<Body> {
+    async fn poll_get(&self, headers: &HeaderMap, session: &Session) -> Response<Body> {
         let (sender, answer) = oneshot::channel();
         if session.command(Command::Get(sender)).is_err() {
             return empty(StatusCode::BAD_REQUEST);
@@ -158,10 +160,20 @@ impl<A: Application> Transport<A> {
         match answer.await {
             Ok(Answer::Payload { body, binary }) => {
                 let content_type = if binary { "application/octet-stream" } else { "text/plain; charset=UTF-8" };
-                respond(StatusCode::OK, content_type, body)
+                self.respond_to_poll(headers, content_type, body)
             }
             Ok(Answer::Taken | Answer::Refused) | Err(_) => empty(StatusCode::BAD_REQUEST),
         }
+    }
+
+    fn respond_to_poll(&self, headers: &HeaderMap, content_type: &'static str, body: Bytes) -> Response<Body> {
+        let config = self.config();
+        let is_worth_it = config.compression && body.len() >= config.compression_threshold_bytes;
+        let compressed = if is_worth_it && accepts_gzip(headers) { gzip(&body) } else { None };
+        let Some(compressed) = compressed else { return respond(StatusCode::OK, content_type, body) };
+        let mut response = respond(StatusCode::OK, content_type, compressed);
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response
     }
 
     async fn poll_post(&self, request: &mut Request<Incoming>, session: &Arc<Session>) -> Response<Body> {
@@ -200,12 +212,13 @@ impl<A: Application> Transport<A> {
         base64_only: bool,
         permit: Option<Permit>,
     ) -> Result<Response<Body>, Refusal> {
-        let response = switch_protocols(request.headers())?;
+        let (response, deflate) = switch_protocols(request.headers(), self.config()).ok_or(Refusal::BadRequest)?;
         let upgrade = hyper::upgrade::on(request);
         let transport = self.clone();
         self.shared.tracker.spawn(async move {
             if let Ok(upgraded) = upgrade.await {
-                transport.open(handshake, TransportKind::WebSocket, Some(take_stream(upgraded)), base64_only, permit);
+                let channel = Channel::new(take_stream(upgraded), deflate);
+                transport.open(handshake, TransportKind::WebSocket, Some(channel), base64_only, permit);
             }
         });
         Ok(response)
@@ -220,12 +233,13 @@ impl<A: Application> Transport<A> {
             return Err(Refusal::BadRequest);
         }
         // A session that has been upgraded already closes the newcomer after the handshake, as the official server does.
-        let response = switch_protocols(request.headers())?;
+        let (response, deflate) = switch_protocols(request.headers(), self.config()).ok_or(Refusal::BadRequest)?;
         let upgrade = hyper::upgrade::on(request);
         self.shared.tracker.spawn(async move {
             if let Ok(upgraded) = upgrade.await {
                 // When the session has ended meanwhile, the stream is dropped with the command.
-                drop(session.command(Command::Candidate(take_stream(upgraded))));
+                let channel = Box::new(Channel::new(take_stream(upgraded), deflate));
+                drop(session.command(Command::Candidate(channel)));
             }
         });
         Ok(response)
@@ -254,35 +268,6 @@ fn handshake(request: &Request<Incoming>, version: Version, peer: SocketAddr) ->
         fetch_site: text(HeaderName::from_static("sec-fetch-site")),
         address: peer.ip(),
     }
-}
-
-/// True when the headers name the WebSocket protocol; whether they are complete is checked later.
-fn asks_for_websocket(headers: &HeaderMap) -> bool {
-    let lists = |name: HeaderName, token: &str| {
-        headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .any(|value| value.split(',').any(|item| item.trim().eq_ignore_ascii_case(token)))
-    };
-    lists(header::UPGRADE, "websocket") && lists(header::CONNECTION, "upgrade")
-}
-
-/// The 101 answer (RFC 6455, section 4.2.2). No extension is negotiated.
-fn switch_protocols(headers: &HeaderMap) -> Result<Response<Body>, Refusal> {
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(Refusal::BadRequest)?;
-    let is_key = key.len() == 24 && key.as_bytes().ends_with(b"==");
-    let is_version_13 = headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
-    if !is_key || !is_version_13 {
-        return Err(Refusal::BadRequest);
-    }
-    let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).map_err(|_| Refusal::BadRequest)?;
-    let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    Ok(response)
 }
 
 fn refuse(refusal: Refusal) -> Response<Body> {

@@ -15,8 +15,9 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::oneshot;
 
 use super::{
-    io::Io,
-    outbox::{Outbox, OutboxLimits, Outgoing, Queued},
+    channel::Channel,
+    outbox::{Outbox, OutboxLimits, Queued},
+    outgoing::Outgoing,
     proof::{Latency, Receipt, Unconfirmed},
 };
 use crate::{
@@ -82,7 +83,7 @@ pub(super) enum Command {
     /// A payload of packets.
     Post { body: Bytes, binary: bool, answer: oneshot::Sender<Answer> },
     /// A WebSocket that wants to replace polling.
-    Candidate(Box<dyn Io>),
+    Candidate(Box<Channel>),
 }
 
 /// How a polling request ends.

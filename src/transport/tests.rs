@@ -160,7 +160,8 @@ impl Pair {
         let (query, fetch_site) = ("".into(), None);
         let handshake =
             Handshake { version, query, authorization: None, cookie: None, origin: None, fetch_site, address };
-        let session = transport.open(handshake, TransportKind::WebSocket, Some(Box::new(io)), false, None);
+        let session =
+            transport.open(handshake, TransportKind::WebSocket, Some(Channel::new(Box::new(io), None)), false, None);
         let mut pair = Self { version, session, told, wire, writes };
         assert_eq!(pair.frame().await.1.first(), Some(&b'0'));
         pair
@@ -348,6 +349,18 @@ async fn nothing_is_tracked_after_what_is_unproved_was_told() {
     assert_eq!(pair.told().await, Told::Closed(CloseReason::ServerClose));
     assert_eq!(pair.text().await, "4m1", "what was queued before goes out");
     assert_eq!(pair.frame().await.0, CLOSE, "and the late one does not");
+}
+
+/// RFC 6455, section 5.5.1.
+#[tokio::test(start_paused = true)]
+async fn the_close_frame_of_a_client_is_answered_with_its_own_code() {
+    for code in [vec![], vec![0x03, 0xe8], vec![0x0f, 0xa0]] {
+        let mut pair = Pair::open(Version::V4, Config::default()).await;
+        pair.answer((CLOSE, code.clone())).await;
+        assert_eq!(pair.frame().await, (CLOSE, code));
+        assert_eq!(pair.told().await, Told::Unconfirmed(vec![]));
+        assert_eq!(pair.told().await, Told::Closed(CloseReason::ClientClose));
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test says what it expects")]
 
 mod attachments;
+mod deflate;
 mod engineio;
 mod floods;
 mod proof;

@@ -22,7 +22,7 @@ const TEXT: u8 = 0x81;
 /// How long anything may take before a test gives up on it.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Receipts that a session remembers.
-const MAX_UNCONFIRMED: u64 = 4096;
+const MAX_UNCONFIRMED: u64 = 1024;
 
 /// What the layer above was told, in order.
 #[derive(Debug, PartialEq, Eq)]

@@ -8,13 +8,13 @@ use std::{
 use bytes::Bytes;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Phase, Post, SessionTask, Transport, outbound::discard};
+use super::{BYTES_PER_TURN, Phase, Post, SessionTask, Transport, outbound::discard};
 use crate::{
     clock,
     protocol::engineio::{CloseReason, Packet, Version, payload},
     transport::{
         Connection,
-        channel::{Channel, Continue, ReadEnd},
+        channel::{Continue, ReadEnd},
         session::{Answer, Command},
         websocket::{FrameError, Incoming, pong_frame},
     },
@@ -31,8 +31,7 @@ impl<C: Connection> SessionTask<C> {
             match command {
                 Command::Get(answer) => self.handle_get(answer),
                 Command::Post { body, binary, answer } => self.handle_post(body, binary, answer),
-                Command::Candidate(io) => {
-                    let mut channel = Box::new(Channel::new(io));
+                Command::Candidate(mut channel) => {
                     if self.phase == Phase::Open && self.engine.handle_candidate(clock::now().into_std()) {
                         self.candidate = Some(channel);
                     } else {
@@ -146,7 +145,7 @@ impl<C: Connection> SessionTask<C> {
         let max_bytes = self.session.max_message_bytes();
         let mut pongs = Vec::new();
         let read = channel.poll_read(cx, max_bytes, &mut |incoming| {
-            *budget = budget.saturating_sub(1);
+            *budget = budget.saturating_sub(incoming.len() / BYTES_PER_TURN + 1);
             self.handle_message(&incoming, &mut pongs);
             if self.phase == Phase::Open && *budget > 0 && !self.is_busy() { Continue::Yes } else { Continue::Pause }
         });
@@ -168,10 +167,10 @@ impl<C: Connection> SessionTask<C> {
         match end {
             ReadEnd::Gone => self.close(CloseReason::TransportError),
             ReadEnd::Broken(error) => {
-                self.frame_error = Some(error);
+                self.close_code = Some(error.close_code());
                 self.close(match error {
                     FrameError::TooLarge => CloseReason::TooLarge,
-                    FrameError::Protocol | FrameError::Utf8 => CloseReason::ParseError,
+                    FrameError::Protocol | FrameError::Utf8 | FrameError::Deflate => CloseReason::ParseError,
                 });
             }
         }
@@ -194,7 +193,10 @@ impl<C: Connection> SessionTask<C> {
                 }
                 return;
             }
-            Incoming::Close => return self.close(CloseReason::ClientClose),
+            Incoming::Close(code) => {
+                self.close_code = code;
+                return self.close(CloseReason::ClientClose);
+            }
         };
         match packet {
             Ok(packet) => self.handle_packet(packet),
@@ -214,7 +216,7 @@ impl<C: Connection> SessionTask<C> {
                     Err(_) => engine.handle_candidate_lost(),
                 },
                 Incoming::Ping(_) | Incoming::Pong(_) => return Continue::Yes,
-                Incoming::Binary(_) | Incoming::Close => engine.handle_candidate_lost(),
+                Incoming::Binary(_) | Incoming::Close(_) => engine.handle_candidate_lost(),
             }
             Continue::Pause
         });

@@ -22,9 +22,7 @@ use tokio::{
 use super::{
     Connection, Registry,
     channel::Channel,
-    io::Io,
     session::{Answer, Session},
-    websocket::FrameError,
 };
 use crate::{
     clock,
@@ -34,6 +32,8 @@ use crate::{
 /// Messages handled before the task lets others run: a flood from one client must not starve the rest, and receivers get to
 /// write what a sender has queued for them.
 const MESSAGES_PER_TURN: usize = 64;
+/// A message counts once more for each so many bytes: a kilobyte that inflates to a megabyte costs what a megabyte costs.
+const BYTES_PER_TURN: usize = 16 * 1024;
 
 /// One session's task. Ends when the session is closed and its last bytes are written.
 pub(super) struct SessionTask<C: Connection> {
@@ -45,8 +45,9 @@ pub(super) struct SessionTask<C: Connection> {
     candidate: Option<Box<Channel>>,
     /// A POST whose packets are not all handled yet.
     post: Option<Box<Post>>,
-    /// How the client broke the WebSocket protocol; its close code tells.
-    frame_error: Option<FrameError>,
+    /// The code of our close frame, when it is not the reason's own: how the client broke the WebSocket protocol, or what it said
+    /// itself.
+    close_code: Option<u16>,
     base64_only: bool,
     /// When proof of arrival was last asked for.
     proof_asked: Instant,
@@ -86,10 +87,10 @@ impl<C: Connection> SessionTask<C> {
         registry: Arc<Registry>,
         engine: engineio::Session,
         connection: C,
-        io: Option<Box<dyn Io>>,
+        channel: Option<Channel>,
         base64_only: bool,
     ) -> Self {
-        let transport = io.map_or(Transport::Polling(None), |io| Transport::WebSocket(Channel::new(io)));
+        let transport = channel.map_or(Transport::Polling(None), Transport::WebSocket);
         let timer = Box::pin(sleep_until(engine.deadline().into()));
         Self {
             session,
@@ -99,7 +100,7 @@ impl<C: Connection> SessionTask<C> {
             transport,
             candidate: None,
             post: None,
-            frame_error: None,
+            close_code: None,
             base64_only,
             proof_asked: clock::now(),
             proof_due: None,

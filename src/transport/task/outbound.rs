@@ -15,10 +15,10 @@ use crate::{
     transport::{
         Connection,
         channel::{Channel, PACKETS_PER_WRITE},
-        outbox::Outgoing,
+        outgoing::Outgoing,
         proof::PROOF_INTERVAL,
         session::Answer,
-        websocket::{FrameError, close_frame, ping_frame},
+        websocket::{close_frame, ping_frame},
     },
 };
 
@@ -240,7 +240,7 @@ impl<C: Connection> SessionTask<C> {
                 self.phase = Phase::Done;
             }
             (Poll::Ready(Ok(())), Phase::Closing(reason, due)) => {
-                let code = self.frame_error.map(FrameError::close_code).or(websocket_code(reason));
+                let code = self.close_code.or(websocket_code(reason));
                 channel.queue_frame(close_frame(code));
                 self.phase = Phase::Lingering(due);
                 return true;
@@ -291,7 +291,7 @@ fn as_packet(outgoing: &Outgoing) -> Packet<'_> {
     match outgoing {
         // Everything queued as text is one packet in the text form that both versions share.
         Outgoing::Text(text) => Packet::decode_text(Version::V4, text.packet()).unwrap_or(Packet::Noop),
-        Outgoing::Binary(data) => Packet::Binary(data.as_ref().into()),
+        Outgoing::Binary(binary) => Packet::Binary(binary.data().as_ref().into()),
     }
 }
 

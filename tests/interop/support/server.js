@@ -146,11 +146,12 @@ export async function schema(document) {
 
 /** `examples/echo.rs`. It does not say when it listens: its first client has to try again until it does. */
 export class Echo {
-    static async start() {
+    static async start(...flags) {
         const echo = new Echo();
         const port = await freePort();
-        echo.url = `http://127.0.0.1:${port}`;
-        echo.child = new Child(ECHO, ['--listen', `127.0.0.1:${port}`], { stdio: 'ignore' });
+        echo.address = `127.0.0.1:${port}`;
+        echo.url = `http://${echo.address}`;
+        echo.child = new Child(ECHO, ['--listen', echo.address, ...flags], { stdio: 'ignore' });
         return echo;
     }
 

@@ -3,6 +3,9 @@
 //! tungstenite encodes and decodes the frame headers. The read loop is ours, because tungstenite's own keeps a buffer per
 //! connection and copies every frame it writes, where a broadcast here is one shared, ready-made frame.
 
+#[cfg(test)]
+mod tests;
+
 use std::io::Cursor;
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -12,8 +15,12 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
     coding::{Control, Data, OpCode},
 };
 
-/// Most fragments of one message. Tiny fragments by the hundred thousand cost CPU and carry nothing.
+use super::deflate::{inflate, most_compressed};
+
+/// Fragments that one message may always have.
 const MAX_FRAGMENTS: usize = 1024;
+/// Bytes that allow one fragment more. Tiny fragments by the hundred thousand cost CPU and carry nothing.
+const BYTES_PER_FRAGMENT: usize = 32;
 /// Most bytes in the payload of a control frame.
 const MAX_CONTROL_BYTES: u64 = 125;
 /// Longest header of a frame that the server writes.
@@ -28,7 +35,10 @@ pub(crate) enum FrameError {
     /// Text that is not UTF-8.
     #[error("text is not UTF-8")]
     Utf8,
-    /// A message over the limit.
+    /// A compressed message that cannot be inflated.
+    #[error("broken compression")]
+    Deflate,
+    /// A message over the limit, as it came or inflated.
     #[error("message too large")]
     TooLarge,
 }
@@ -38,7 +48,7 @@ impl FrameError {
     pub(crate) fn close_code(self) -> u16 {
         match self {
             Self::Protocol => 1002,
-            Self::Utf8 => 1007,
+            Self::Utf8 | Self::Deflate => 1007,
             Self::TooLarge => 1009,
         }
     }
@@ -55,8 +65,19 @@ pub(crate) enum Incoming<'a> {
     Ping(&'a [u8]),
     /// A pong, with the bytes of the ping that it answers.
     Pong(&'a [u8]),
-    /// The client closes.
-    Close,
+    /// The client closes, with this code if it gave one; our close frame carries the same.
+    Close(Option<u16>),
+}
+
+impl Incoming<'_> {
+    /// Bytes of the message, inflated.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(data) | Self::Ping(data) | Self::Pong(data) => data.len(),
+            Self::Close(_) => 0,
+        }
+    }
 }
 
 /// Puts messages together from the bytes of one connection.
@@ -69,13 +90,53 @@ pub(crate) struct FrameReader {
     partial: BytesMut,
     /// The message whose fragments are being collected.
     fragments: Option<Box<Fragments>>,
+    /// Whether the client may send compressed messages.
+    inflates: bool,
+}
+
+/// What the first frame of a message says about it.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    text: bool,
+    compressed: bool,
 }
 
 #[derive(Debug)]
 struct Fragments {
-    text: bool,
+    kind: Kind,
     count: usize,
     data: BytesMut,
+    /// Bytes at the front that are known to be UTF-8.
+    checked: usize,
+}
+
+impl Fragments {
+    fn begin(kind: Kind, payload: &[u8]) -> Result<Self, FrameError> {
+        let mut fragments = Self { kind, count: 0, data: BytesMut::new(), checked: 0 };
+        fragments.add(payload)?;
+        Ok(fragments)
+    }
+
+    fn add(&mut self, payload: &[u8]) -> Result<(), FrameError> {
+        self.count = self.count.saturating_add(1);
+        self.data.extend_from_slice(payload);
+        if self.count > MAX_FRAGMENTS.saturating_add(self.data.len() / BYTES_PER_FRAGMENT) {
+            return Err(FrameError::Protocol);
+        }
+        if self.kind.text && !self.kind.compressed { self.check_utf8() } else { Ok(()) }
+    }
+
+    /// Text that can no longer become UTF-8 is refused with its fragment; a character may be cut by the end of one.
+    fn check_utf8(&mut self) -> Result<(), FrameError> {
+        let fresh = self.data.get(self.checked..).unwrap_or_default();
+        let valid = match std::str::from_utf8(fresh) {
+            Ok(_) => fresh.len(),
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            Err(_) => return Err(FrameError::Utf8),
+        };
+        self.checked = self.checked.saturating_add(valid);
+        Ok(())
+    }
 }
 
 /// A frame whose payload has arrived completely, still masked.
@@ -86,6 +147,11 @@ struct Frame {
 }
 
 impl FrameReader {
+    /// A reader for a connection on which compression was agreed, or not.
+    pub(crate) fn new(inflates: bool) -> Self {
+        Self { inflates, ..Self::default() }
+    }
+
     /// Takes over bytes that will be read before the next ones.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.partial.extend_from_slice(bytes);
@@ -130,20 +196,17 @@ impl FrameReader {
         let result = match frame.header.opcode {
             OpCode::Control(Control::Ping) => Some(each(Incoming::Ping(payload))),
             OpCode::Control(Control::Pong) => Some(each(Incoming::Pong(payload))),
-            OpCode::Control(_) => {
-                check_close(payload)?;
-                Some(each(Incoming::Close))
-            }
-            OpCode::Data(Data::Continue) => self.continue_message(payload, frame.header.is_final, each)?,
-            OpCode::Data(kind) => {
+            OpCode::Control(_) => Some(each(Incoming::Close(close_code(payload)?))),
+            OpCode::Data(Data::Continue) => self.continue_message(payload, frame.header.is_final, max_bytes, each)?,
+            OpCode::Data(data) => {
                 if self.fragments.is_some() {
                     return Err(FrameError::Protocol);
                 }
-                let text = kind == Data::Text;
+                let kind = Kind { text: data == Data::Text, compressed: frame.header.rsv1 };
                 if frame.header.is_final {
-                    Some(each(message(text, payload)?))
+                    Some(deliver(kind, payload, max_bytes, each)?)
                 } else {
-                    self.fragments = Some(Box::new(Fragments { text, count: 1, data: BytesMut::from(&*payload) }));
+                    self.fragments = Some(Box::new(Fragments::begin(kind, payload)?));
                     None
                 }
             }
@@ -155,19 +218,16 @@ impl FrameReader {
         &mut self,
         payload: &[u8],
         is_final: bool,
+        max_bytes: usize,
         each: impl FnOnce(Incoming<'_>) -> R,
     ) -> Result<Option<R>, FrameError> {
         let fragments = self.fragments.as_mut().ok_or(FrameError::Protocol)?;
-        fragments.count = fragments.count.saturating_add(1);
-        if fragments.count > MAX_FRAGMENTS {
-            return Err(FrameError::Protocol);
-        }
-        fragments.data.extend_from_slice(payload);
+        fragments.add(payload)?;
         if !is_final {
             return Ok(None);
         }
         let Some(whole) = self.fragments.take() else { return Ok(None) };
-        Ok(Some(each(message(whole.text, &whole.data)?)))
+        deliver(whole.kind, &whole.data, max_bytes, each).map(Some)
     }
 
     /// Finds the frame at the front of `input` and checks its header; `None` while it is incomplete.
@@ -176,7 +236,9 @@ impl FrameReader {
         let Some((header, length)) = FrameHeader::parse(&mut cursor).map_err(|_| FrameError::Protocol)? else {
             return Ok(None);
         };
-        if header.rsv1 || header.rsv2 || header.rsv3 || header.mask.is_none() {
+        // The first frame of a message says whether it is compressed; nothing else may.
+        let may_be_compressed = self.inflates && matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
+        if header.rsv1 && !may_be_compressed || header.rsv2 || header.rsv3 || header.mask.is_none() {
             return Err(FrameError::Protocol);
         }
         if matches!(header.opcode, OpCode::Control(_)) {
@@ -184,8 +246,11 @@ impl FrameReader {
                 return Err(FrameError::Protocol);
             }
         } else {
-            let collected = self.fragments.as_ref().map_or(0, |fragments| fragments.data.len());
-            let room = max_bytes.saturating_sub(collected);
+            let (collected, compressed) = match &self.fragments {
+                Some(fragments) => (fragments.data.len(), fragments.kind.compressed),
+                None => (0, header.rsv1),
+            };
+            let room = if compressed { most_compressed(max_bytes) } else { max_bytes }.saturating_sub(collected);
             if usize::try_from(length).map_or(true, |length| length > room) {
                 return Err(FrameError::TooLarge);
             }
@@ -196,6 +261,20 @@ impl FrameReader {
     }
 }
 
+/// Hands on a whole message, inflated if it has to be.
+fn deliver<R>(
+    kind: Kind,
+    payload: &[u8],
+    max_bytes: usize,
+    each: impl FnOnce(Incoming<'_>) -> R,
+) -> Result<R, FrameError> {
+    if !kind.compressed {
+        return Ok(each(message(kind.text, payload)?));
+    }
+    let inflated = inflate(payload, max_bytes)?;
+    Ok(each(message(kind.text, &inflated)?))
+}
+
 fn message(text: bool, payload: &[u8]) -> Result<Incoming<'_>, FrameError> {
     if text {
         std::str::from_utf8(payload).map(Incoming::Text).map_err(|_| FrameError::Utf8)
@@ -204,17 +283,17 @@ fn message(text: bool, payload: &[u8]) -> Result<Incoming<'_>, FrameError> {
     }
 }
 
-/// A close frame is empty, or a code that may be sent and a reason in UTF-8.
-fn check_close(payload: &[u8]) -> Result<(), FrameError> {
+/// The code of a close frame, which is empty, or a code that may be sent and a reason in UTF-8.
+fn close_code(payload: &[u8]) -> Result<Option<u16>, FrameError> {
     match payload {
-        [] => Ok(()),
+        [] => Ok(None),
         [_] => Err(FrameError::Protocol),
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);
             if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
                 return Err(FrameError::Protocol);
             }
-            std::str::from_utf8(reason).map(|_| ()).map_err(|_| FrameError::Utf8)
+            std::str::from_utf8(reason).map(|_| Some(code)).map_err(|_| FrameError::Utf8)
         }
     }
 }
@@ -236,7 +315,11 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
 
 /// Writes the header of an unfragmented server frame to the end of `room`, and returns where it begins.
 pub(crate) fn write_header(room: &mut [u8; MAX_HEADER_BYTES], opcode: OpCode, payload_bytes: usize) -> usize {
-    let header = FrameHeader { is_final: true, rsv1: false, rsv2: false, rsv3: false, opcode, mask: None };
+    write_any_header(room, opcode, false, payload_bytes)
+}
+
+fn write_any_header(room: &mut [u8; MAX_HEADER_BYTES], opcode: OpCode, rsv1: bool, payload_bytes: usize) -> usize {
+    let header = FrameHeader { is_final: true, rsv1, rsv2: false, rsv3: false, opcode, mask: None };
     let length = payload_bytes as u64;
     let start = MAX_HEADER_BYTES.saturating_sub(header.len(length));
     if let Some(mut target) = room.get_mut(start..) {
@@ -246,22 +329,24 @@ pub(crate) fn write_header(room: &mut [u8; MAX_HEADER_BYTES], opcode: OpCode, pa
     start
 }
 
-/// A whole control frame, or a binary frame's header, as one piece.
+/// A whole frame as one piece.
 pub(crate) fn frame(opcode: OpCode, payload: &[u8]) -> Bytes {
+    any_frame(opcode, false, payload)
+}
+
+/// A whole message whose payload is compressed.
+pub(crate) fn compressed_frame(opcode: OpCode, payload: &[u8]) -> Bytes {
+    any_frame(opcode, true, payload)
+}
+
+fn any_frame(opcode: OpCode, rsv1: bool, payload: &[u8]) -> Bytes {
     let mut header = [0; MAX_HEADER_BYTES];
-    let start = write_header(&mut header, opcode, payload.len());
+    let start = write_any_header(&mut header, opcode, rsv1, payload.len());
     let header = header.get(start..).unwrap_or_default();
     let mut frame = Vec::with_capacity(header.len().saturating_add(payload.len()));
     frame.extend_from_slice(header);
     frame.extend_from_slice(payload);
     frame.into()
-}
-
-/// The header alone of a binary frame whose payload is written behind it.
-pub(crate) fn binary_header(payload_bytes: usize) -> Bytes {
-    let mut header = [0; MAX_HEADER_BYTES];
-    let start = write_header(&mut header, OpCode::Data(Data::Binary), payload_bytes);
-    Bytes::copy_from_slice(header.get(start..).unwrap_or_default())
 }
 
 /// A close frame; without a code it is empty, which clients report as 1005.
@@ -278,138 +363,4 @@ pub(crate) fn ping_frame(payload: &[u8]) -> Bytes {
 /// The pong that answers a ping.
 pub(crate) fn pong_frame(payload: &[u8]) -> Bytes {
     frame(OpCode::Control(Control::Pong), payload)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMIT: usize = 1000;
-
-    fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
-        let mask = [0x11, 0x22, 0x33, 0x44];
-        let mut frame = vec![first];
-        match payload.len() {
-            short @ 0..126 => frame.push(0x80 | u8::try_from(short).expect("below 126")),
-            long => {
-                frame.push(0x80 | 0x7e);
-                frame.extend_from_slice(&u16::try_from(long).expect("test payloads are short").to_be_bytes());
-            }
-        }
-        frame.extend_from_slice(&mask);
-        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
-        frame
-    }
-
-    /// Reads everything in `input`; each message becomes a line.
-    fn read_all(reader: &mut FrameReader, mut input: Vec<u8>) -> Result<Vec<String>, FrameError> {
-        let mut lines = Vec::new();
-        let mut rest = input.as_mut_slice();
-        loop {
-            let (used, line) = reader.read(rest, LIMIT, |incoming| format!("{incoming:?}"))?;
-            lines.extend(line);
-            if used == 0 {
-                return Ok(lines);
-            }
-            rest = &mut rest[used..];
-        }
-    }
-
-    #[test]
-    fn messages_fragments_and_control_frames_come_out_in_order() {
-        let mut input = client_frame(0x81, "héllo".as_bytes());
-        input.extend(client_frame(0x01, "a\u{20ac}".as_bytes().get(..2).expect("cut inside a character")));
-        input.extend(client_frame(0x89, b"now"));
-        input.extend(client_frame(0x80, "a\u{20ac}".as_bytes().get(2..).expect("the rest")));
-        input.extend(client_frame(0x82, &[1, 2, 3, 4, 5, 6, 7, 8, 9]));
-        let lines = read_all(&mut FrameReader::default(), input).expect("all legal");
-        assert_eq!(
-            lines,
-            ["Text(\"héllo\")", "Ping([110, 111, 119])", "Text(\"a€\")", "Binary([1, 2, 3, 4, 5, 6, 7, 8, 9])"]
-        );
-    }
-
-    #[test]
-    fn an_incomplete_frame_is_waited_for() {
-        let whole = client_frame(0x81, &[b'x'; 300]);
-        for cut in 0..whole.len() {
-            let mut reader = FrameReader::default();
-            let mut start = whole.get(..cut).expect("within").to_vec();
-            assert_eq!(reader.read(&mut start, LIMIT, |_| ()), Ok((0, None)), "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn what_breaks_the_protocol_is_told_apart() {
-        let cases: [(Vec<u8>, FrameError); 9] = [
-            (vec![0x81, 0x01, b'x'], FrameError::Protocol),
-            (client_frame(0xc1, b"x"), FrameError::Protocol),
-            (client_frame(0x83, b"x"), FrameError::Protocol),
-            (client_frame(0x80, b"x"), FrameError::Protocol),
-            (client_frame(0x09, b"x"), FrameError::Protocol),
-            (client_frame(0x89, &[0; 126]), FrameError::Protocol),
-            (client_frame(0x88, &[0]), FrameError::Protocol),
-            (client_frame(0x81, &[0xff]), FrameError::Utf8),
-            (client_frame(0x82, &[0; LIMIT + 1]), FrameError::TooLarge),
-        ];
-        for (input, error) in cases {
-            assert_eq!(read_all(&mut FrameReader::default(), input.clone()), Err(error), "{input:x?}");
-        }
-    }
-
-    #[test]
-    fn a_length_over_the_limit_is_refused_before_its_payload_arrives() {
-        for length in [LIMIT as u64 + 1, 1 << 40, 1 << 63, u64::MAX] {
-            let mut header = vec![0x82, 0x80 | 0x7f];
-            header.extend_from_slice(&length.to_be_bytes());
-            header.extend_from_slice(&[0; 4]);
-            assert_eq!(read_all(&mut FrameReader::default(), header), Err(FrameError::TooLarge));
-        }
-    }
-
-    #[test]
-    fn the_limit_and_the_fragment_count_hold_for_the_whole_message() {
-        let mut input = client_frame(0x02, &[0; 600]);
-        input.extend(client_frame(0x80, &[0; 401]));
-        assert_eq!(read_all(&mut FrameReader::default(), input), Err(FrameError::TooLarge));
-        let mut input = client_frame(0x02, &[]);
-        for _ in 0..MAX_FRAGMENTS {
-            input.extend(client_frame(0x00, &[]));
-        }
-        assert_eq!(read_all(&mut FrameReader::default(), input), Err(FrameError::Protocol));
-    }
-
-    proptest::proptest! {
-        #![proptest_config(proptest::test_runner::Config::with_cases(256))]
-
-        #[test]
-        fn whatever_arrives_is_read_to_an_end_without_a_panic(input: Vec<u8>, limit in 0_usize..200) {
-            let (mut reader, mut input, mut used) = (FrameReader::default(), input, 0);
-            while let Ok((count @ 1.., _)) = reader.read(&mut input[used..], limit, |_| ()) {
-                used += count;
-            }
-            proptest::prop_assert!(used <= input.len());
-        }
-
-        #[test]
-        fn a_message_in_any_fragments_is_read_as_it_was_sent(parts in proptest::collection::vec(".{0,40}", 1..6)) {
-            let last = parts.len() - 1;
-            let frames = parts.iter().enumerate().map(|(index, part)| {
-                let first = u8::from(index == 0) | (u8::from(index == last) << 7);
-                client_frame(first, part.as_bytes())
-            });
-            let lines = read_all(&mut FrameReader::default(), frames.flatten().collect()).expect("all legal");
-            proptest::prop_assert_eq!(lines, [format!("Text({:?})", parts.concat())]);
-        }
-    }
-
-    #[test]
-    fn headers_of_every_length_are_written_in_front_of_the_payload() {
-        for (length, header_bytes) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
-            let mut room = [0; MAX_HEADER_BYTES];
-            let start = write_header(&mut room, OpCode::Data(Data::Text), length);
-            assert_eq!(MAX_HEADER_BYTES - start, header_bytes);
-            assert_eq!(room[start], 0x81);
-        }
-    }
 }
