@@ -133,7 +133,31 @@ impl Notifications {
         Ok(view)
     }
 
-    /// The same once for each `id`, however often it is repeated within a day; `None` when it was there before.
+    /// Makes notifications, none with the `collapseKey` of another, in few commits.
+    ///
+    /// # Errors
+    ///
+    /// When one is not as it should be, or cannot be stored: some may be.
+    pub async fn put_all(&self, user: &UserId, drafts: &[Draft]) -> Result<(), Refusal> {
+        drafts.iter().try_for_each(Draft::check)?;
+        let mut rest = drafts;
+        while !rest.is_empty() {
+            let step = |ledger: &mut Ledger<'_>| {
+                // Where there is no room each has to make its own, which wants to see the last one stored.
+                let room = self.config.max_per_user.saturating_sub(ledger.counts.total());
+                let next = rest.get(..room.clamp(1, STEP)).unwrap_or(rest);
+                for draft in next {
+                    ledger.add(NotificationId::fresh(), draft.clone(), self.config.max_per_user, false)?;
+                }
+                Ok(next.len())
+            };
+            let made = self.alter(user, step).await?;
+            rest = rest.get(made..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Makes a notification once for each `id`, however often it is repeated within a day; `None` when it was there before.
     ///
     /// # Errors
     ///

@@ -603,3 +603,21 @@ async fn a_key_of_the_backend_stands_for_one_request_for_a_day() {
     assert_eq!(titles(&features, "ann").await, ["both", "other"]);
     assert_eq!(titles(&features, "bob").await, ["both"]);
 }
+
+#[tokio::test]
+async fn many_at_once_are_all_made_in_their_order_and_keep_to_the_limit() {
+    let features = features_with_max(100);
+    let drafts = |names: std::ops::Range<usize>| -> Vec<Draft> {
+        names.map(|n| draft(&n.to_string()).collapsing(n.to_string())).collect()
+    };
+    features.notifications.put_all(&id("ann"), &drafts(0..90)).await.expect("good drafts");
+    // Some of these replace earlier ones, the rest make room for themselves.
+    features.notifications.put_all(&id("ann"), &drafts(80..130)).await.expect("good drafts");
+    let newest_first: Vec<String> = (30..130).rev().map(|n| n.to_string()).collect();
+    assert_eq!(titles(&features, "ann").await, newest_first);
+    assert_consistent(&features.notifications.store, &id("ann"));
+    let bad = [draft("good"), draft("")];
+    let refused = features.notifications.put_all(&id("bob"), &bad).await.expect_err("one has no title");
+    assert_eq!(refused.code, ErrorCode::InvalidPayload);
+    assert!(titles(&features, "bob").await.is_empty(), "nothing of a bad order is made");
+}

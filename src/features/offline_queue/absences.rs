@@ -3,6 +3,7 @@
 
 use std::pin::Pin;
 
+use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
 use super::{OfflineQueue, positions::Position};
@@ -18,6 +19,8 @@ use crate::{
 
 /// Changes that are looked at for what to show; there may be more.
 const MAX_LOOKED_AT: usize = 100;
+/// Conversations whose cursors are moved side by side, which costs as much as moving one.
+const NOTED_TOGETHER: usize = 64;
 
 impl OfflineQueue {
     /// Makes a notification for each conversation in which somebody wrote to `user` since he was last there and since the last one was
@@ -29,26 +32,32 @@ impl OfflineQueue {
     pub(super) async fn note_absence(&self, user: &UserId) -> Result<(), Refusal> {
         let shared = &self.shared;
         let conversations = shared.conversations.of_user(user)?;
+        let (mut noted, mut drafts) = (Vec::new(), Vec::new());
         for (id, cursor, head) in shared.conversations.standing(user, &conversations)? {
             let stored = Position { delivered: cursor.delivered, sent: cursor.sent };
             let from = shared.position(user, id, stored).delivered.max(cursor.noted);
-            if head <= from {
-                continue;
+            if head > from {
+                noted.push((id, from, head));
+                drafts.extend(self.draft(user, id, from, head)?);
             }
-            let draft = self.draft(user, id, from, head)?;
-            let is_told = draft.is_some();
-            if let Some(draft) = draft {
-                shared.notifications.put(user, draft).await?;
-            }
-            let moved = shared.conversations.move_cursor(user, id, |cursor| {
-                let is_new = cursor.noted < head;
-                cursor.noted = cursor.noted.max(head);
-                is_new
-            });
-            // Somebody who read it meanwhile did so before there was anything to mark.
-            if let Some((_, after)) = moved.await?.filter(|_| is_told) {
-                shared.messages.note_read(user, id, after.read).await?;
-            }
+        }
+        shared.notifications.put_all(user, &drafts).await?;
+        for together in noted.chunks(NOTED_TOGETHER) {
+            try_join_all(together.iter().map(|(id, from, head)| self.noted(user, *id, *from, *head))).await?;
+        }
+        Ok(())
+    }
+
+    /// Notifications of a conversation are made up to `head`, where they were up to `from`.
+    async fn noted(&self, user: &UserId, id: ConversationId, from: u64, head: u64) -> Result<(), Refusal> {
+        let moved = self.shared.conversations.move_cursor(user, id, |cursor| {
+            let is_new = cursor.noted < head;
+            cursor.noted = cursor.noted.max(head);
+            is_new
+        });
+        // Somebody who read it meanwhile did so before there was anything to mark.
+        if let Some((_, after)) = moved.await?.filter(|(_, after)| after.read > from) {
+            self.shared.messages.note_read(user, id, after.read).await?;
         }
         Ok(())
     }
