@@ -17,7 +17,7 @@ pub enum Way {
     Confirm,
     /// Reads up to the marks, and until the transport has proved it.
     Prove,
-    /// Reads so many messages, answers no heartbeat, and is gone.
+    /// Reads so many messages, or fewer, and is gone instead of answering a heartbeat behind them.
     Vanish(usize),
     /// Reads until the server ends.
     Stay,
@@ -34,15 +34,20 @@ struct Reading {
     proofs: BTreeMap<u64, BTreeMap<String, u64>>,
     calls: u64,
     answers: bool,
+    /// A heartbeat was not answered: nothing more may come.
+    is_mute: bool,
 }
 
 /// Connects, reads and goes. A visit of [`Way::Confirm`] or [`Way::Prove`] ends when it has got the message with each of these texts, one in
 /// each conversation; both fail if the server ends before.
 pub async fn come(address: SocketAddr, user: String, marks: BTreeMap<String, String>, way: Way) -> Visit {
-    let packets = Packets::join(address, "", &token::of(&user)).await;
+    let mut packets = Packets::open(address).await;
+    packets.send(&format!("40{{\"token\":\"{}\"}}", token::of(&user))).await;
+    // Heartbeats are so close together that one may come before.
+    packets.until("40{\"sid\"").await;
     let answers = !matches!(way, Way::Vanish(_));
     let (visit, reached, proofs) = (Visit::default(), BTreeMap::new(), BTreeMap::new());
-    let mut reading = Reading { packets, visit, reached, proofs, calls: 0, answers };
+    let mut reading = Reading { packets, visit, reached, proofs, calls: 0, answers, is_mute: false };
     let mut waiting = marks.clone();
     while reading.next().await {
         if let Some(last) = reading.visit.arrivals.last()
@@ -52,7 +57,7 @@ pub async fn come(address: SocketAddr, user: String, marks: BTreeMap<String, Str
         }
         let done = match way {
             Way::Stay => false,
-            Way::Vanish(count) => waiting.is_empty() || reading.visit.arrivals.len() >= count,
+            Way::Vanish(count) => reading.is_mute || reading.visit.arrivals.len() >= count,
             Way::Confirm => waiting.is_empty(),
             Way::Prove => waiting.is_empty() && marks.iter().all(|(id, text)| reading.has_proved(id, text)),
         };
@@ -71,7 +76,9 @@ impl Reading {
     /// Reads one packet. False at the end.
     async fn next(&mut self) -> bool {
         let Some(packet) = self.packets.next().await else { return false };
-        if packet == "2" && self.answers {
+        if packet == "2" && !self.answers && !self.visit.arrivals.is_empty() {
+            self.is_mute = true;
+        } else if packet == "2" {
             self.calls += 1;
             self.proofs.insert(self.calls, self.reached.clone());
             self.packets.send("3").await;

@@ -320,9 +320,9 @@ async fn p2_an_acknowledged_lock_is_held_over_a_kill_until_its_lease_ends() {
     let settings = [SETTINGS, &[("LOCK_TIMEOUT", "4000")]].concat();
     let sandbox = Sandbox::new();
     let server = Server::start_with(&sandbox, &settings).await;
-    let kim = Client::connect(server.address, EDITORS[0]).await;
-    let group = kim.group(&EDITORS).await;
-    let sent = kim.ok("message:send", json!({"conversationId": group, "content": "edit me"})).await;
+    let [kim, lee] = load::connect(server.address, &EDITORS).await.try_into().ok().expect("two");
+    let group = lee.group(&EDITORS).await;
+    let sent = lee.ok("message:send", json!({"conversationId": group, "content": "edit me"})).await;
     let message = json!({"messageId": sent["id"]});
     let lock = kim.ok("message:lock", message.clone()).await;
     server.kill().await;
