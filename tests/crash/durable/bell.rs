@@ -134,13 +134,13 @@ impl Bell {
     }
 
     async fn shelf(&self, address: SocketAddr, client: &Client) -> Shelf {
-        let mut shelf = Shelf::default();
+        let mut seen = Shelf::default();
         let mut cursor = Value::Null;
         loop {
             let page = client.ok("notifications:list", json!({"limit": 100, "cursor": cursor})).await;
             for row in page["notifications"].as_array().expect("a list") {
                 let text = |field: &str| row[field].as_str().expect("a text").to_owned();
-                shelf.kept.push(Kept { id: text("id"), title: text("title"), read: text("status") == "read" });
+                seen.kept.push(Kept { id: text("id"), title: text("title"), read: text("status") == "read" });
             }
             cursor = page["nextCursor"].clone();
             if cursor.is_null() {
@@ -151,7 +151,7 @@ impl Bell {
         let token = token::of(self.user);
         let path = "/api/notifications/unread-count";
         let over_rest = http::call(address, &token, "GET", path, &Value::Null).await.json();
-        shelf.unread.extend([&unread["count"], &over_rest["count"]].map(|count| count.as_u64().expect("a number")));
-        shelf
+        seen.unread.extend([&unread["count"], &over_rest["count"]].map(|count| count.as_u64().expect("a number")));
+        seen
     }
 }

@@ -149,7 +149,7 @@ impl Person {
             let (mut status, mut text) = self.choice.acked.clone();
             let mut wish = json!({});
             if random.random_ratio(2, 3) {
-                status = ["online", "away", "busy", "dnd", "offline"][random.random_range(0..5)].to_owned();
+                ["online", "away", "busy", "dnd", "offline"][random.random_range(0..5)].clone_into(&mut status);
                 wish["status"] = json!(status);
             }
             if random.random_ratio(2, 3) {

@@ -50,6 +50,8 @@ const CONVERSATIONS: usize = 2;
 const LOCKED: usize = 6;
 /// Messages of one sender under way at the same time.
 const IN_FLIGHT: usize = 4;
+/// Messages of one sender in one life of the server: those who read must be able to keep up on a slow machine.
+const MOST: usize = 120;
 /// Proof of arrival comes with heartbeats; locks outlive the time that a start takes; nothing is left out for being too much.
 const SETTINGS: &[(&str, &str)] = &[
     ("SOCKET_PING_INTERVAL", "100"),
@@ -263,11 +265,11 @@ impl World {
     }
 }
 
-/// Sends until the server is gone.
+/// Sends what one life is good for, and stays until the server is gone.
 async fn send(client: &Client, user: &str, conversations: &[String], life: usize, seed: u64) -> Vec<Sent> {
     let mut random = StdRng::seed_from_u64(seed);
     let (mut under_way, mut all) = (FuturesUnordered::new(), Vec::new());
-    for counter in 0.. {
+    for counter in 0..MOST {
         let conversation = conversations[random.random_range(0..conversations.len())].clone();
         let text = format!("{user} {life} {counter}");
         let ack = client.call("message:send", &json!({"conversationId": conversation, "content": text}));
@@ -290,6 +292,7 @@ async fn send(client: &Client, user: &str, conversations: &[String], life: usize
         }
     }
     all.extend(under_way.collect::<Vec<_>>().await);
+    while client.call("heartbeat", &json!({})).await.is_some() {}
     all
 }
 

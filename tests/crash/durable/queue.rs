@@ -77,7 +77,7 @@ pub fn check(history: &History, complete: bool) -> Vec<String> {
         for step in steps {
             match step {
                 Step::Visit(visit) => {
-                    standing.visit(visit, &texts, |finding| findings.push(format!("{user}: {finding}")))
+                    standing.visit(visit, &texts, |finding| findings.push(format!("{user}: {finding}")));
                 }
                 Step::Restart { clean } => standing.restart(*clean),
             }

@@ -106,7 +106,8 @@ async fn read_while_slow(sent: usize, limit: &str) -> usize {
 async fn p15_reading_from_a_socket_pauses_with_64_events_under_way() {
     let most = read_while_slow(400, "64").await;
     assert!((64..=2 * 64 + 1).contains(&most), "{most} were read while nothing was stored");
-    assert_eq!(read_while_slow(400, "1000").await, 400, "it is the limit that holds them back");
+    let most = read_while_slow(400, "1000").await;
+    assert!(most > 2 * 64 + 1, "it is the limit that holds them back: {most}");
 }
 
 /// An hour forward, then two back, while people are connected.

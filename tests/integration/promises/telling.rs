@@ -55,14 +55,14 @@ async fn bad_tokens(server: &Server, key: &str) -> (BTreeSet<String>, Vec<String
 /// Everything that is refused of those who are in.
 async fn bad_requests(server: &Server, clients: &[Client], id: &str) -> BTreeSet<String> {
     let (ann, ben) = (&clients[0], &clients[1]);
-    let send = |text: &str, key: &str| json!({"conversationId": id, "content": text, "clientId": key});
-    let sent = ann.ok("message:send", send(TEXT, "k")).await;
+    let draft = |text: &str, key: &str| json!({"conversationId": id, "content": text, "clientId": key});
+    let sent = ann.ok("message:send", draft(TEXT, "k")).await;
     let message = json!({"messageId": sent["id"]});
     ann.ok("message:lock", message.clone()).await;
     let mut codes = BTreeSet::new();
     for (client, code, event, payload) in [
-        (ann, "conflict", "message:send", send(&format!("{TEXT} again"), "k")),
-        (ann, "too_long", "message:send", send(&TEXT.repeat(500), "l")),
+        (ann, "conflict", "message:send", draft(&format!("{TEXT} again"), "k")),
+        (ann, "too_long", "message:send", draft(&TEXT.repeat(500), "l")),
         (ann, "invalid_payload", "message:send", json!({"conversationId": 5, "content": TEXT})),
         (ann, "not_found", "message:delete", json!({"messageId": "0123456789abcdef01234567"})),
         (ann, "unknown_event", TEXT, json!({"content": TEXT})),
@@ -77,11 +77,11 @@ async fn bad_requests(server: &Server, clients: &[Client], id: &str) -> BTreeSet
     codes.insert(answer.refusal().1);
     // One lock too many.
     for n in 0..=50 {
-        let sent = ann.ok("message:send", send(TEXT, &format!("lock {n}"))).await;
+        let sent = ann.ok("message:send", draft(TEXT, &format!("lock {n}"))).await;
         let ack = ben.call("message:lock", &json!({"messageId": sent["id"]})).await.expect("an ack");
         codes.extend(ack["code"].as_str().map(str::to_owned));
     }
-    let flood: Vec<_> = (0..LIMIT).map(|n| ben.call("message:send", &send(TEXT, &format!("flood {n}")))).collect();
+    let flood: Vec<_> = (0..LIMIT).map(|n| ben.call("message:send", &draft(TEXT, &format!("flood {n}")))).collect();
     for ack in flood {
         codes.extend(ack.await.expect("an ack")["code"].as_str().map(str::to_owned));
     }
@@ -92,7 +92,8 @@ async fn bad_requests(server: &Server, clients: &[Client], id: &str) -> BTreeSet
 async fn p39_every_refusal_is_counted_and_logged_and_tells_no_secret() {
     let sandbox = Sandbox::new();
     let key = api_key(&sandbox).await;
-    let variables = [("SOCKET_LOGGING", "true"), ("HOBNOB_LOG__FILTER", "debug"), ("RATE_LIMIT_MAX", &LIMIT.to_string())];
+    let variables =
+        [("SOCKET_LOGGING", "true"), ("HOBNOB_LOG__FILTER", "debug"), ("RATE_LIMIT_MAX", &LIMIT.to_string())];
     let mut server = Server::start_with(&sandbox, &variables).await;
     let ann = Client::connect(server.address, "ann").await;
     let ben = Client::connect(server.address, "ben").await;
