@@ -1,7 +1,8 @@
 //! Members who come and go: each visit reads what the server sends by itself, and answers heartbeats or does not.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
+use hobnob::clock;
 use serde_json::{Value, json};
 
 use super::queue::{Arrival, Visit};
@@ -9,6 +10,9 @@ use crate::{
     load::place,
     support::{packets::Packets, token},
 };
+
+/// How long a visit may take that ends by itself.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// How a member behaves on one visit.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +53,11 @@ pub async fn come(address: SocketAddr, user: String, marks: BTreeMap<String, Str
     let (visit, reached, proofs) = (Visit::default(), BTreeMap::new(), BTreeMap::new());
     let mut reading = Reading { packets, visit, reached, proofs, calls: 0, answers, is_mute: false };
     let mut waiting = marks.clone();
+    let begin = clock::now();
     while reading.next().await {
+        let waits = !matches!(way, Way::Stay) && clock::now().saturating_duration_since(begin) > PATIENCE;
+        let (reached, proved) = (&reading.reached, &reading.visit.proved);
+        assert!(!waits, "{user} waits for {waiting:?} ({way:?}); got up to {reached:?}, proved {proved:?}");
         if let Some(last) = reading.visit.arrivals.last()
             && waiting.get(&last.conversation) == Some(&last.text)
         {
