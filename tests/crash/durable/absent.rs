@@ -120,7 +120,8 @@ impl Reading {
     }
 
     fn has_proved(&self, conversation: &str, text: &str) -> bool {
-        let mark = self.visit.arrivals.iter().rev().find(|arrival| arrival.text == text);
+        let is_mark = |arrival: &&Arrival| arrival.conversation == conversation && arrival.text == text;
+        let mark = self.visit.arrivals.iter().rev().find(is_mark);
         let proved = self.visit.proved.get(conversation);
         mark.is_some_and(|mark| proved.is_some_and(|proved| *proved >= mark.place.seq))
     }

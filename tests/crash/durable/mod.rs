@@ -50,8 +50,8 @@ const CONVERSATIONS: usize = 2;
 const LOCKED: usize = 6;
 /// Messages of one sender under way at the same time.
 const IN_FLIGHT: usize = 4;
-/// Messages of one sender in one life of the server: those who read must be able to keep up on a slow machine.
-const MOST: usize = 120;
+/// Messages of one sender while those who were away come: they must be able to keep up on a slow machine.
+const MOST: usize = 80;
 /// Proof of arrival comes with heartbeats; locks outlive the time that a start takes; nothing is left out for being too much.
 const SETTINGS: &[(&str, &str)] = &[
     ("SOCKET_PING_INTERVAL", "100"),
@@ -138,16 +138,15 @@ impl World {
         }
     }
 
-    /// Load until the moment, then SIGKILL or SIGTERM.
+    /// Those who are away come while messages are sent. Then load until the moment, and SIGKILL or SIGTERM.
     async fn round(&mut self, server: &mut Server, random: &mut StdRng, (moment, clean): (Duration, bool)) {
-        let mut tasks = JoinSet::new();
+        let (mut going, mut tasks) = (JoinSet::new(), JoinSet::new());
+        self.start_senders(server.address, random, &mut going, MOST).await;
+        self.visit(server.address, random, (&mut going, &mut tasks)).await;
+        let mut done = within("the visits", going.join_all()).await;
+        self.start_senders(server.address, random, &mut tasks, usize::MAX).await;
         self.start(server.address, random, &mut tasks).await;
-        let visits = self.visit(server.address, random, &mut tasks).await;
-        let mut done = Vec::new();
-        for _ in 0..visits {
-            done.push(within("a visit", tasks.join_next()).await.expect("a task").expect("it has not failed"));
-        }
-        // Nobody else stops by himself: this ends at the moment.
+        // Nobody stops by himself: this ends at the moment.
         let end = timeout(moment, tasks.join_next()).await;
         assert!(end.is_err(), "somebody stopped before the server did: {}", server.calm_log());
         if clean {
@@ -167,13 +166,17 @@ impl World {
         self.life += 1;
     }
 
-    /// Starts everybody who works until the server is gone.
-    async fn start(&mut self, address: SocketAddr, random: &mut StdRng, tasks: &mut JoinSet<Done>) {
+    /// Starts those who send messages, as many as `most`.
+    async fn start_senders(&self, address: SocketAddr, random: &mut StdRng, tasks: &mut JoinSet<Done>, most: usize) {
         for user in SENDERS {
             let client = Client::connect(address, user).await;
             let (conversations, life, seed) = (self.conversations.clone(), self.life, random.random());
-            tasks.spawn(async move { Done::Sent(send(&client, user, &conversations, life, seed).await) });
+            tasks.spawn(async move { Done::Sent(send(&client, user, &conversations, life, (seed, most)).await) });
         }
+    }
+
+    /// Starts everybody who works until the server is gone.
+    async fn start(&mut self, address: SocketAddr, random: &mut StdRng, tasks: &mut JoinSet<Done>) {
         for bell in std::mem::take(&mut self.bells) {
             let auth = json!({"token": crate::support::token::of(bell.user)});
             let own = Client::join(address, "/notifications", auth).await.expect("admitted");
@@ -191,11 +194,15 @@ impl World {
         }
     }
 
-    /// Some of those who are away come, each in another way. How many of them go by themselves.
-    async fn visit(&mut self, address: SocketAddr, random: &mut StdRng, tasks: &mut JoinSet<Done>) -> usize {
+    /// Some of those who are away come, each in another way; some go by themselves.
+    async fn visit(
+        &mut self,
+        address: SocketAddr,
+        random: &mut StdRng,
+        (going, staying): (&mut JoinSet<Done>, &mut JoinSet<Done>),
+    ) {
         let marks = self.conversations.iter().map(|id| (id.clone(), format!("mark of {}", self.life)));
         let marks: BTreeMap<String, String> = marks.collect();
-        let mut going = 0;
         for user in ABSENT {
             let way = match random.random_range(0..6) {
                 0 => Way::Confirm,
@@ -204,7 +211,7 @@ impl World {
                 4 => Way::Stay,
                 _ => continue,
             };
-            going += usize::from(!matches!(way, Way::Stay));
+            let tasks = if matches!(way, Way::Stay) { &mut *staying } else { &mut *going };
             let marks = marks.clone();
             tasks.spawn(async move { Done::Visit(user, absent::come(address, user.to_owned(), marks, way).await) });
         }
@@ -213,7 +220,6 @@ impl World {
             let ack = ann.ok("message:send", json!({"conversationId": conversation, "content": text})).await;
             self.history.sent.push(Sent { life: self.life, conversation, text, place: Some(place(&ack["message"])) });
         }
-        going
     }
 
     fn keep(&mut self, done: Done) {
@@ -265,13 +271,19 @@ impl World {
     }
 }
 
-/// Sends what one life is good for, and stays until the server is gone.
-async fn send(client: &Client, user: &str, conversations: &[String], life: usize, seed: u64) -> Vec<Sent> {
+/// Sends until there were enough, or the server is gone.
+async fn send(
+    client: &Client,
+    user: &str,
+    conversations: &[String],
+    life: usize,
+    (seed, most): (u64, usize),
+) -> Vec<Sent> {
     let mut random = StdRng::seed_from_u64(seed);
     let (mut under_way, mut all) = (FuturesUnordered::new(), Vec::new());
-    for counter in 0..MOST {
+    for counter in 0..most {
         let conversation = conversations[random.random_range(0..conversations.len())].clone();
-        let text = format!("{user} {life} {counter}");
+        let text = format!("{user} {life} {seed} {counter}");
         let ack = client.call("message:send", &json!({"conversationId": conversation, "content": text}));
         under_way.push(async move {
             let ack = ack.await.filter(|ack| ack["code"] != "unavailable");
@@ -292,7 +304,6 @@ async fn send(client: &Client, user: &str, conversations: &[String], life: usize
         }
     }
     all.extend(under_way.collect::<Vec<_>>().await);
-    while client.call("heartbeat", &json!({})).await.is_some() {}
     all
 }
 
