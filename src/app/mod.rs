@@ -98,13 +98,13 @@ async fn serve(
     metrics::connect(&metrics, &features, &transport, (&store, &storage_config(&config)), &logging);
     let door = door::serve(&config, &features, logging.levels().clone(), &stopper).await?;
     register_reloads(&mut reload, logging, &origins, &features);
-    let admin = Admin { obstacles: obstacles.clone(), metrics, metrics_access: config.server.metrics };
+    let admin = Admin { obstacles: obstacles.clone(), metrics: metrics.clone(), metrics_access: config.server.metrics };
     let service = Service::new(
         transport.clone(),
         reference::rest(&features, &admin),
         config.server.max_body_bytes,
         config.server.body_timeout(),
-        Proxies::from_setting(&config.server.trusted_proxies),
+        (Proxies::from_setting(&config.server.trusted_proxies), metrics),
         features.namespaces().iter().map(|namespace| Arc::clone(namespace.name())),
     );
     let service =

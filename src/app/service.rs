@@ -11,6 +11,7 @@ use crate::{
     codes::ErrorCode,
     http::{Body, Proxies},
     server::{Refusal, Server},
+    telemetry::{Metrics, SOCKET_EVENTS},
     transport::Transport,
 };
 
@@ -22,6 +23,7 @@ pub(super) struct Service {
     rest_timeout: Duration,
     namespaces: Arc<[Arc<str>]>,
     proxies: Proxies,
+    metrics: Metrics,
 }
 
 impl Service {
@@ -30,13 +32,13 @@ impl Service {
         rest: Router,
         max_body_bytes: usize,
         rest_timeout: Duration,
-        proxies: Proxies,
+        (proxies, metrics): (Proxies, Metrics),
         namespaces: impl IntoIterator<Item = Arc<str>>,
     ) -> Self {
         let rest = rest
             .fallback(|| async { Refusal::not_found("this path was") })
             .layer(DefaultBodyLimit::max(max_body_bytes));
-        Self { transport, rest, rest_timeout, proxies, namespaces: namespaces.into_iter().collect() }
+        Self { transport, rest, rest_timeout, namespaces: namespaces.into_iter().collect(), proxies, metrics }
     }
 
     pub(super) async fn answer(self, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
@@ -53,8 +55,9 @@ impl Service {
         if let Some(hint) = self.namespace_hint(&request) {
             return Ok(hint.into_response());
         }
+        let method = request.method().clone();
         let answer = AssertUnwindSafe(self.rest.oneshot(request.map(Body::new))).catch_unwind();
-        Ok(match tokio::time::timeout(self.rest_timeout, answer).await {
+        let response = match tokio::time::timeout(self.rest_timeout, answer).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(never))) => match never {},
             Ok(Err(_)) => {
@@ -62,7 +65,13 @@ impl Service {
                 Refusal::new(ErrorCode::Internal, "the server failed to handle this request").into_response()
             }
             Err(_) => Refusal::new(ErrorCode::Unavailable, "the request took too long").into_response(),
-        })
+        };
+        // The path stays out of the log: what stands in it was chosen by the client.
+        if let Some(code) = response.extensions().get::<ErrorCode>() {
+            self.metrics.refusal(*code);
+            tracing::warn!(target: SOCKET_EVENTS, %method, code = code.name(), "Request refused");
+        }
+        Ok(response)
     }
 
     /// A client that takes the namespace for the path gets the line it meant to write.

@@ -2,7 +2,7 @@
 //! field that is wrong.
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request, rejection::RawPathParamsRejection},
     handler::Handler,
     middleware::{Next, from_fn},
@@ -19,7 +19,8 @@ use crate::codes::ErrorCode;
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, [(header::CONTENT_TYPE, "application/json")], self.to_body()).into_response()
+        // The code goes along for whoever counts refusals.
+        (status, [(header::CONTENT_TYPE, "application/json")], Extension(self.code), self.to_body()).into_response()
     }
 }
 

@@ -10,6 +10,7 @@
 #![allow(unreachable_pub, reason = "the modules of one test program share what is in `support`")]
 
 mod checker;
+mod durable;
 mod load;
 mod reader;
 #[allow(dead_code, reason = "each test program uses its own part")]

@@ -1,9 +1,46 @@
-//! P1, P3, P4, P5: what an ack means, what a repeat does, and the one order that everybody sees.
+//! P1, P3, P4, P5: what an ack means, what a repeat does, and the one order that everybody sees. The others in the modules below.
 
+mod access;
+mod delivery;
+mod limits;
+mod telling;
+
+use hobnob::{
+    features::auth::ApiKeys,
+    storage::{self, Store},
+};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::support::{client::Client, command::Sandbox, http, packets::Packets, process::Server, token};
+use crate::support::{
+    client::Client,
+    command::Sandbox,
+    http,
+    packets::Packets,
+    process::{DATA, Server},
+    token,
+};
+
+/// A key of the app's backend, for the server that is going to run in this sandbox.
+async fn api_key(sandbox: &Sandbox) -> String {
+    let store = Store::open(&storage::Config::new(sandbox.path(DATA))).expect("a new database");
+    let key = ApiKeys::load(&store).expect("readable").create("test").await.expect("a key");
+    store.close().await;
+    key
+}
+
+/// What `look` sees once it sees the same for longer than anything is written behind.
+async fn at_rest<T: PartialEq>(look: impl AsyncFn() -> T) -> T {
+    let mut seen = look().await;
+    let mut since = hobnob::clock::now();
+    while hobnob::clock::now().saturating_duration_since(since) < std::time::Duration::from_millis(1500) {
+        let next = look().await;
+        if next != seen {
+            (seen, since) = (next, hobnob::clock::now());
+        }
+    }
+    seen
+}
 
 /// A server with a group of these users, who are all connected.
 async fn group(sandbox: &Sandbox, users: &[&str]) -> (Server, Vec<Client>, String) {

@@ -55,12 +55,16 @@ pub async fn try_request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Option<Answer> {
+    send(address, &bytes_of(address, method, path, headers, body)).await
+}
+
+fn bytes_of(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let lines: String = headers.iter().map(|(name, value)| [*name, ": ", *value, "\r\n"].concat()).collect();
     let length = body.len();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{lines}Content-Length: {length}\r\n\r\n"
     );
-    send(address, &[request.as_bytes(), body].concat()).await
+    [request.as_bytes(), body].concat()
 }
 
 /// Sends these bytes and reads until the server closes.
@@ -73,9 +77,25 @@ pub async fn send_and_close(address: SocketAddr, bytes: &[u8]) -> Option<Answer>
     exchange(address, bytes, true).await
 }
 
+/// As [`try_request`], of a server that may be gone by then.
+pub async fn request_if_alive(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Option<Answer> {
+    let stream = TcpStream::connect(address).await.ok()?;
+    talk(stream, &bytes_of(address, method, path, headers, body), false).await
+}
+
 async fn exchange(address: SocketAddr, bytes: &[u8], close: bool) -> Option<Answer> {
+    let stream = within("a connection", TcpStream::connect(address)).await.expect("it listens");
+    talk(stream, bytes, close).await
+}
+
+async fn talk(stream: TcpStream, bytes: &[u8], close: bool) -> Option<Answer> {
     let talk = async {
-        let stream = TcpStream::connect(address).await.expect("it listens");
         let (mut reader, mut writer) = stream.into_split();
         let mut answer = Vec::new();
         // The server may answer, and close, before it has read everything.

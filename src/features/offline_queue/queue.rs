@@ -29,11 +29,14 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// One row while the server is not running: it says that all cursors were written at the last stop.
+/// How the server has stopped: [`CLEAN_STOP`] while it is not running and all cursors were written, [`LAST_CRASH`] once it was not so.
 const CLEAN_STOPS: Table<u64, CleanStop> = Table::new("clean_stops");
 const CLEAN_STOP: u64 = 1;
+/// The first start after the last crash. It outlives clean stops: somebody who stays away for longer gets then what was on its way
+/// to him at the crash.
+const LAST_CRASH: u64 = 2;
 
-/// All cursors were written, version 1.
+/// When it was, version 1.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 struct CleanStop {
     at: Timestamp,
@@ -61,7 +64,9 @@ pub(super) struct Shared {
     pub(super) notifications: Arc<Notifications>,
     pub(super) receipts: Arc<Receipts>,
     pub(super) positions: Positions,
-    /// Everything before this moment may have been delivered although no cursor says so: the last stop was a crash.
+    /// Whether the last stop was in order.
+    was_clean: bool,
+    /// Everything before this moment may have been delivered although no cursor says so: there was a crash.
     doubtful_before: Option<Timestamp>,
     pub(super) metrics: Metrics,
     tracker: TaskTracker,
@@ -97,7 +102,9 @@ impl OfflineQueue {
         background: Background,
     ) -> Self {
         // Without knowing, everything counts as doubtful: a repeat that says so harms nobody.
-        let clean = store.contains(&CLEAN_STOPS, &CLEAN_STOP).unwrap_or(false);
+        let last_crash = store.get(&CLEAN_STOPS, &LAST_CRASH).map(|crash| crash.map(|crash| crash.at));
+        let was_clean = last_crash.is_ok() && store.contains(&CLEAN_STOPS, &CLEAN_STOP).unwrap_or(false);
+        let doubtful_before = if was_clean { last_crash.unwrap_or_default() } else { Some(Timestamp::now()) };
         let shared = Shared {
             store,
             config,
@@ -107,7 +114,8 @@ impl OfflineQueue {
             notifications,
             receipts,
             positions: Positions::default(),
-            doubtful_before: (!clean).then(Timestamp::now),
+            was_clean,
+            doubtful_before,
             metrics: background.metrics,
             tracker: background.tracker,
             stop: background.stop,
@@ -192,9 +200,12 @@ impl OfflineQueue {
         }
     }
 
-    async fn forget_clean_stop(&self) -> Result<(), CommitError> {
+    pub(super) async fn forget_clean_stop(&self) -> Result<(), CommitError> {
         let mut batch = Batch::new();
         batch.delete(&CLEAN_STOPS, &CLEAN_STOP);
+        if let (false, Some(at)) = (self.shared.was_clean, self.shared.doubtful_before) {
+            batch.put(&CLEAN_STOPS, &LAST_CRASH, &CleanStop { at });
+        }
         self.shared.store.commit(batch).await.map(|_| ())
     }
 

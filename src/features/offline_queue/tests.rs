@@ -182,3 +182,26 @@ async fn everything_before_a_stop_that_left_no_mark_is_doubtful() {
         assert_eq!(next.queue.shared.is_doubtful(long_ago), doubtful_next, "drained: {drained}");
     }
 }
+
+/// Whoever stays away over a stop in order gets only then what was on its way to him at the crash before it.
+#[tokio::test(start_paused = true)]
+async fn a_crash_is_remembered_over_a_clean_stop() {
+    let store = Store::memory();
+    let start = || features_on(&store, features::Config::default());
+    let crashed = start();
+    crashed.queue.forget_clean_stop().await.expect("stored");
+    let before = Timestamp::now();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let again = start();
+    again.queue.forget_clean_stop().await.expect("stored");
+    assert!(again.queue.shared.is_doubtful(before));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let after = Timestamp::now();
+    for _ in 0..2 {
+        again.queue.stop(true).await;
+        let clean = start();
+        assert!(clean.queue.shared.is_doubtful(before));
+        assert!(!clean.queue.shared.is_doubtful(after));
+        clean.queue.forget_clean_stop().await.expect("stored");
+    }
+}
