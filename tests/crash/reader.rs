@@ -40,7 +40,7 @@ impl Reader {
         let known = messages.iter_mut().rev().find(|stored| stored.place.id == id);
         let known = known.unwrap_or_else(|| panic!("a change of an unknown message: {change}"));
         if change["event"] == "message:updated" {
-            *known = stored(&change["message"]);
+            *known = stored(change);
         } else if !known.deleted {
             known.deleted = true;
             known.text.clear();

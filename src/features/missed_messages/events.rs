@@ -14,7 +14,7 @@ use crate::{
 
 /// Asks for what was missed: since a date, or since a place in each conversation's log; without either, for everything. By cursor comes
 /// everything after it, edits and deletions as `changes`; by date come messages of others. A page ends at 512 KiB, too. A cursor
-/// beyond the end is refused, and one of a conversation that is not the user's.
+/// beyond the end is refused; conversations of the cursors that the user is not in are named in `gone`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GetMissedMessages {
@@ -65,6 +65,10 @@ pub struct MissedMessages {
     /// out where there are none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub truncated_before: BTreeMap<ConversationId, u64>,
+    /// Conversations of the request's `cursors` that the user is not in, any more or ever: to be forgotten. Left out where there are
+    /// none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<ConversationId>,
     /// The conversation, when only one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversation_id: Option<ConversationId>,

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    codes::ErrorCode,
     features::{
         conversations::{ChangeRecord, Conversations, LOG, TrimmedRecord, seq_before, trimmed},
         messages::{ChangeEvent, MESSAGES, MessageRecord, MessageView, Messages},
@@ -81,8 +82,8 @@ impl Recovery {
     ///
     /// # Errors
     ///
-    /// `not_found` for a conversation that is not the user's, also among the cursors; `invalid_payload` for a cursor that lies beyond the end of its
-    /// conversation, which an empty answer would hide.
+    /// `not_found` for a conversation that is not the user's; `invalid_payload` for a cursor that lies beyond the end of its conversation,
+    /// which an empty answer would hide.
     pub fn page(&self, user: &UserId, request: &GetMissedMessages) -> Result<MissedMessages, Refusal> {
         let conversations = match request.conversation_id {
             Some(id) => {
@@ -91,9 +92,7 @@ impl Recovery {
             }
             None => self.conversations.of_user(user)?,
         };
-        for id in request.cursors.iter().flat_map(BTreeMap::keys) {
-            check_member(&self.conversations, user, *id)?;
-        }
+        let gone = self.gone(user, request)?;
         let limit = request.limit.unwrap_or(self.config.max_page).clamp(1, self.config.max_page);
         let earlier = request.cursor.as_deref().map(PageCursor::decode).transpose()?;
         // Every page is read as the first one was asked for, whatever comes beside its cursor.
@@ -127,7 +126,24 @@ impl Recovery {
         let (page, has_more) = self.fill(&reader, &mut sources, page, (&filter, limit))?;
         drop(reader);
         let cursors: BTreeMap<_, _> = sources.iter().map(|source| (source.id, source.cursor)).collect();
-        self.answer(page, cursors, has_more, date, request.conversation_id)
+        let mut answer = self.answer(page, cursors, has_more, date)?;
+        answer.conversation_id = request.conversation_id;
+        answer.gone = gone;
+        Ok(answer)
+    }
+
+    /// Those of the cursors' conversations that are not the user's: leaving them out would look as if nothing had happened there, and
+    /// a refusal would keep somebody who was removed from one conversation from all others.
+    fn gone(&self, user: &UserId, request: &GetMissedMessages) -> Result<Vec<ConversationId>, Refusal> {
+        let mut gone = Vec::new();
+        for id in request.cursors.iter().flat_map(BTreeMap::keys) {
+            match self.conversations.access(user, *id) {
+                Ok(_) => {}
+                Err(refusal) if refusal.code == ErrorCode::NotFound => gone.push(*id),
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(gone)
     }
 
     /// Takes the oldest entry of all conversations again and again, until the page is full or nothing is left.
@@ -167,7 +183,6 @@ impl Recovery {
         cursors: BTreeMap<ConversationId, u64>,
         has_more: bool,
         date: Option<Timestamp>,
-        conversation_id: Option<ConversationId>,
     ) -> Result<MissedMessages, Refusal> {
         let sent = page.messages.iter().map(|(id, record)| (*id, record));
         let edited = page.changes.iter().map(|(_, entry, record)| (entry.change.message(), record));
@@ -188,7 +203,8 @@ impl Recovery {
             cursors,
             complete: !has_more && truncated_before.is_empty(),
             truncated_before,
-            conversation_id,
+            gone: Vec::new(),
+            conversation_id: None,
         })
     }
 }
@@ -250,12 +266,6 @@ fn size_of_message(record: &MessageRecord) -> usize {
     let reactions: usize =
         record.reactions.iter().map(|one| REACTION_OVERHEAD_BYTES + size_of_reaction(&one.users)).sum();
     record.content.len() + data + reactions + MESSAGE_OVERHEAD_BYTES
-}
-
-/// Somebody who has been removed has to hear of it: leaving the conversation out would look as if nothing had happened in it.
-fn check_member(conversations: &Conversations, user: &UserId, id: ConversationId) -> Result<(), Refusal> {
-    let access = conversations.access(user, id).map(|_| ());
-    access.map_err(|refusal| refusal.with("field", format!("cursors.{id}")).with("conversationId", id.to_string()))
 }
 
 /// A cursor that lies beyond the end was never given out for this conversation.

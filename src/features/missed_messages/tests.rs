@@ -1,6 +1,9 @@
 //! The rules of recovery.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use super::events::{GetMissedMessages, MissedMessages};
 use crate::{
@@ -118,18 +121,21 @@ async fn a_foreign_conversation_is_not_found_and_not_listed() {
 }
 
 #[tokio::test]
-async fn p9_a_cursor_of_a_conversation_that_is_not_the_users_is_an_error_that_names_it() {
+async fn p9_conversations_of_the_cursors_that_are_not_the_users_are_named_and_keep_nothing_back() {
     let features = features();
-    let group = features.group("alice", &["bob"]).await;
+    let (group, other) = (features.group("alice", &["bob"]).await, features.direct("alice", "bob").await);
     features.send("alice", group, "x").await.expect("a member");
-    let request = |id| GetMissedMessages { cursors: Some(cursors_of([(id, 0)])), ..Default::default() };
-    assert_eq!(features.recovery.page(&id("bob"), &request(group)).expect("a member").count, 1);
+    features.send("alice", other, "y").await.expect("a member");
+    let absent = ConversationId::fresh();
+    let cursors = Some(cursors_of([(group, 0), (other, 0), (absent, 7)]));
+    let request = GetMissedMessages { cursors, ..Default::default() };
+    let page = features.recovery.page(&id("bob"), &request).expect("a member");
+    assert_eq!((page.count, page.complete, page.gone), (2, true, vec![absent]));
     features.conversations.remove_members(&id("alice"), group, &[id("bob")]).await.expect("an admin");
-    let removed = features.recovery.page(&id("bob"), &request(group)).expect_err("no member any more");
-    assert_eq!(removed.code, ErrorCode::NotFound);
-    assert!(removed.to_body().contains(&format!(r#""conversationId":"{group}""#)));
-    let absent = features.recovery.page(&id("bob"), &request(ConversationId::fresh())).expect_err("nobody's");
-    assert_eq!((absent.code, absent.message), (removed.code, removed.message), "both look the same");
+    let page = features.recovery.page(&id("bob"), &request).expect("a member of the other one");
+    assert_eq!((page.count, page.complete), (1, true));
+    assert_eq!(page.gone.into_iter().collect::<HashSet<_>>(), HashSet::from([group, absent]));
+    assert_eq!(page.cursors.keys().collect::<Vec<_>>(), [&other]);
 }
 
 #[tokio::test]

@@ -159,6 +159,7 @@ async fn p31_a_connection_ends_within_five_seconds_of_its_token() {
 struct Foreign {
     conversation: String,
     message: String,
+    reaction: String,
     notification: String,
 }
 
@@ -166,12 +167,21 @@ impl Foreign {
     async fn make(server: &Server, key: &str, ann: &Client) -> Self {
         let conversation = ann.group(&["ben"]).await;
         let sent = ann.ok("message:send", json!({"conversationId": conversation, "content": "private"})).await;
+        let reacted = ann.ok("message:react", json!({"messageId": sent["id"], "emoji": "👍"})).await;
+        assert_eq!(reacted["ok"], true);
+        let page = format!("/api/reactions/messages/{}", sent["id"].as_str().expect("an id"));
+        let page = http::call(server.address, &token::of("ann"), "GET", &page, &Value::Null).await.json();
         let headers = [("X-Api-Key", key), ("Content-Type", "application/json")];
         let wish = json!({"userId": "ann", "type": "system", "title": "private"}).to_string();
         let path = "/api/server/notifications";
         let made = http::request(server.address, "POST", path, &headers, wish.as_bytes()).await.json();
         let text = |value: &Value| value.as_str().expect("an id").to_owned();
-        Self { conversation, message: text(&sent["id"]), notification: text(&made["notification"]["id"]) }
+        Self {
+            conversation,
+            message: text(&sent["id"]),
+            reaction: text(&page["reactions"][0]["id"]),
+            notification: text(&made["notification"]["id"]),
+        }
     }
 
     /// What a route's `{id}` is.
@@ -179,6 +189,7 @@ impl Foreign {
         match path {
             path if path.starts_with("/api/conversations/") || path.contains("/conversation/") => &self.conversation,
             path if path.contains("/messages/") => &self.message,
+            path if path.starts_with("/api/reactions/") => &self.reaction,
             path if path.starts_with("/api/notifications/") => &self.notification,
             path if path.starts_with("/api/users/") => "ann",
             other => panic!("{other} has an id of an unknown kind"),
@@ -231,7 +242,8 @@ async fn p32_over_rest_what_is_foreign_answers_like_what_is_absent() {
         ("/api/messages/delivered", |id: &Foreign, _: &str| json!({"messageIds": [id.message]})),
     ] as [(&str, fn(&Foreign, &str) -> Value); 3]
     {
-        let absent = Foreign { conversation: ABSENT.into(), message: ABSENT.into(), notification: ABSENT.into() };
+        let absent = || ABSENT.to_owned();
+        let absent = Foreign { conversation: absent(), message: absent(), reaction: absent(), notification: absent() };
         let mut answers = Vec::new();
         for id in [&foreign, &absent] {
             let answer = http::call(server.address, &eve, "POST", path, &wish(id, &own)).await;
@@ -252,7 +264,6 @@ fn events(conversation: &str, message: &str, notification: &str, own: &str) -> V
         ("conversation:rename", json!({"conversationId": c, "name": "mine"})),
         ("conversation:view", json!({"conversationId": c})),
         ("get-missed-messages", json!({"conversationId": c})),
-        ("get-missed-messages", json!({"cursors": {(c): 1}})),
         ("sync-messages", json!({"conversationId": c})),
         ("join-conversation", json!({"conversationId": c})),
         ("message:delete", json!({"messageId": m})),

@@ -180,10 +180,11 @@ async fn p9_complete_is_said_only_when_nothing_is_missing() {
         ben.refused("invalid_payload", "get-missed-messages", json!({"cursors": {(id.as_str()): cursor}})).await;
     }
     ben.refused("invalid_payload", "get-missed-messages", json!({"cursors": {"x": 1}})).await;
-    // Of a conversation that one is not in, perhaps not any more, nothing is said to be complete: it is not among those that were read.
+    // A conversation that one is not in, perhaps not any more, is told apart from those that were read.
     let page =
         ben.ok("get-missed-messages", json!({"cursors": {"0123456789abcdef01234567": 1, (id.as_str()): 25}})).await;
     assert_eq!(page["cursors"], json!({(id.as_str()): 25}), "{page}");
+    assert_eq!(page["gone"], json!(["0123456789abcdef01234567"]), "{page}");
     for cursor in ["?", "AAAA", ""] {
         ben.refused("invalid_payload", "get-missed-messages", json!({"cursor": cursor})).await;
     }
