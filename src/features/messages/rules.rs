@@ -108,11 +108,14 @@ impl Messages {
         let fingerprint = if draft.client_id.is_some() { draft.fingerprint() } else { 0 };
         let mut record = record(from, conversation, access, draft);
         record.mentions = self.members_among(conversation, record.mentions)?;
+        let key = record.client_id.clone().map(|client_id| (from.user.clone(), client_id));
+        if record.expires_at.is_some_and(|at| at <= Timestamp::now()) {
+            return self.too_late(key.as_ref(), fingerprint);
+        }
         let mut batch = Batch::new();
         let id = MessageId::fresh();
         self.announce_mentions(&mut batch, from, id, &record);
         let mentions = !record.mentions.is_empty();
-        let key = record.client_id.clone().map(|client_id| (from.user.clone(), client_id));
         if let Some(key) = &key {
             batch.require_absent(&CLIENT_IDS, key);
             batch.put(&CLIENT_IDS, key, &ClientIdRecord { message: id, fingerprint });
@@ -310,6 +313,14 @@ impl Messages {
         }
         let message = self.load(&[known.message])?.pop().ok_or_else(|| Refusal::not_found("message"))?;
         Sent::new(&message, true).map_err(|error| unwritable(&error))
+    }
+
+    /// A message whose time is over when it comes is refused, unless it repeats one that came in time.
+    fn too_late(&self, key: Option<&(UserId, String)>, fingerprint: u64) -> Result<Sent, Refusal> {
+        match key {
+            Some(key) if self.store.contains(&CLIENT_IDS, key)? => self.repeated(key, fingerprint),
+            Some(_) | None => Err(Refusal::invalid("expiresAt", "expected a date to come")),
+        }
     }
 
     /// Those of `users` who are members, each once. Mentioning somebody else says nothing of whether there is such a user.

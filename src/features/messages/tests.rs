@@ -146,6 +146,25 @@ async fn a_message_goes_when_its_time_has_come() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_comes_after_its_time_is_refused_unless_it_repeats_one_that_came_in_time() {
+    let features = features();
+    let (to, alice) = (features.direct("alice", "bob").await, features.signed_in("alice"));
+    let expires_at = Some(Timestamp::now().after(Duration::from_mins(1)));
+    let burn = |key: &str| Draft { expires_at, ..with_key(to, "burn", key) };
+    let sent = features.messages.send(&alice, burn("a"), false).await.expect("in time");
+    tokio::time::advance(Duration::from_mins(2)).await;
+    let again = features.messages.send(&alice, burn("a"), false).await.expect("a repeat");
+    assert_eq!((again.id, again.duplicate), (sent.id, true));
+    for late in [burn("b"), Draft { client_id: None, ..burn("") }] {
+        let refused = features.messages.send(&alice, late, false).await.expect_err("too late");
+        assert_eq!(
+            (refused.code, &*refused.message),
+            (ErrorCode::InvalidPayload, "expiresAt: expected a date to come")
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn client_keys_are_forgotten_after_their_retention_and_not_before() {
     let features = features();
     let (to, alice) = (features.direct("alice", "bob").await, features.signed_in("alice"));

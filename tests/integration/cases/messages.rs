@@ -39,6 +39,7 @@ fn wrong_drafts() -> Vec<Case> {
         with("replyTo", json!("$group")).invalid("replyTo"),
         with("replyTo", json!("$eves_message")).invalid("replyTo"),
         with("expiresAt", json!("yesterday")).invalid("expiresAt"),
+        with("expiresAt", json!(1.5)).invalid("expiresAt"),
         with("data", json!("x".repeat(16 * 1024))).too_long("data"),
         with("mediaUrl", json!("x".repeat(2049))).too_long("mediaUrl"),
     ]
