@@ -291,7 +291,7 @@ impl Conversations {
     }
 
     /// Puts a socket that is connecting into the rooms of its user and of his conversations. `hold_back` picks those that have a
-    /// backlog: their changes are held back from the socket until it has been told and they are released by [`go_live`]. Returns them.
+    /// backlog: their changes are held back from the socket until it has been told and they are released by `go_live`. Returns them.
     ///
     /// # Errors
     ///
