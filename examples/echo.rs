@@ -3,11 +3,10 @@
 //! Namespaces `/` and `/custom`, each with the events `message`, `message-with-ack`, `emit-with-ack`, `echo`, `join` and `say`.
 //! With `--raw-engine` it echoes at the Engine.IO level instead, and with `--raw-websocket` at that of WebSocket.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, task::Context, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::Parser;
 use hobnob::{
-    clock::Instant,
     cluster::Single,
     http::{self, Body, Origins, Stopper},
     protocol::engineio::{CloseReason, Packet},
@@ -319,26 +318,4 @@ impl Connection for RawClient {
         self.session.send(&[Outgoing::from_packet(&Packet::Binary(data.into()))]);
         Ok(())
     }
-
-    fn poll(&mut self, _: &mut Context<'_>) -> bool {
-        false
-    }
-
-    fn is_busy(&self) -> bool {
-        false
-    }
-
-    fn has_pending(&self) -> bool {
-        false
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        None
-    }
-
-    fn handle_timeout(&mut self, _: Instant) -> Result<(), CloseReason> {
-        Ok(())
-    }
-
-    fn handle_close(&mut self, _: CloseReason) {}
 }

@@ -107,23 +107,33 @@ pub trait Connection: Send + Unpin + 'static {
     fn handle_binary(&mut self, data: &[u8]) -> Result<(), CloseReason>;
 
     /// Goes on with what is under way. True when some of it finished.
-    fn poll(&mut self, cx: &mut Context<'_>) -> bool;
+    fn poll(&mut self, _cx: &mut Context<'_>) -> bool {
+        false
+    }
 
     /// True while so much is under way that the client should be slowed down.
-    fn is_busy(&self) -> bool;
+    fn is_busy(&self) -> bool {
+        false
+    }
 
     /// True while anything is under way that will be answered.
-    fn has_pending(&self) -> bool;
+    fn has_pending(&self) -> bool {
+        false
+    }
 
     /// When [`Connection::handle_timeout`] wants to be called.
-    fn deadline(&self) -> Option<Instant>;
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
 
     /// The deadline has come.
     ///
     /// # Errors
     ///
     /// The session is closed for this reason.
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), CloseReason>;
+    fn handle_timeout(&mut self, _now: Instant) -> Result<(), CloseReason> {
+        Ok(())
+    }
 
     /// The client has the packets of these receipts, in the order in which they were sent.
     fn handle_confirmed(&mut self, _receipts: &[Receipt]) {}
@@ -133,7 +143,7 @@ pub trait Connection: Send + Unpin + 'static {
     fn handle_unconfirmed(&mut self, _receipts: &[Receipt]) {}
 
     /// The session has ended. Called once.
-    fn handle_close(&mut self, reason: CloseReason);
+    fn handle_close(&mut self, _reason: CloseReason) {}
 }
 
 /// All sessions of this process.

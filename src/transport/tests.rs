@@ -57,26 +57,6 @@ impl Connection for Recording {
         Ok(())
     }
 
-    fn poll(&mut self, _: &mut Context<'_>) -> bool {
-        false
-    }
-
-    fn is_busy(&self) -> bool {
-        false
-    }
-
-    fn has_pending(&self) -> bool {
-        false
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        None
-    }
-
-    fn handle_timeout(&mut self, _: Instant) -> Result<(), CloseReason> {
-        Ok(())
-    }
-
     fn handle_confirmed(&mut self, receipts: &[Receipt]) {
         self.told.send(Told::Confirmed(seqs(receipts))).ok();
     }

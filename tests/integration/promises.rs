@@ -5,10 +5,6 @@ mod delivery;
 mod limits;
 mod telling;
 
-use hobnob::{
-    features::auth::ApiKeys,
-    storage::{self, Store},
-};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -17,17 +13,9 @@ use crate::support::{
     command::Sandbox,
     http,
     packets::Packets,
-    process::{DATA, Server},
+    process::{Server, api_key},
     token,
 };
-
-/// A key of the app's backend, for the server that is going to run in this sandbox.
-async fn api_key(sandbox: &Sandbox) -> String {
-    let store = Store::open(&storage::Config::new(sandbox.path(DATA))).expect("a new database");
-    let key = ApiKeys::load(&store).expect("readable").create("test").await.expect("a key");
-    store.close().await;
-    key
-}
 
 /// What `look` sees once it sees the same for longer than anything is written behind.
 async fn at_rest<T: PartialEq>(look: impl AsyncFn() -> T) -> T {

@@ -11,11 +11,7 @@ use aws_lc_rs::{
     },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use hobnob::{
-    clock::Timestamp,
-    features::auth::ApiKeys,
-    storage::{self, Store},
-};
+use hobnob::clock::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
@@ -24,7 +20,7 @@ use crate::support::{
     command::Sandbox,
     http,
     packets::Packets,
-    process::{DATA, Server},
+    process::{DATA, Server, api_key},
     token::{self, SECRET, in_seconds, signed},
 };
 
@@ -36,14 +32,6 @@ fn token_for(user: &str, seconds: i64) -> String {
 
 fn moment(value: &Value) -> Timestamp {
     value.as_str().and_then(Timestamp::parse).unwrap_or_else(|| panic!("a date: {value}"))
-}
-
-/// A key for the server that is going to run in this sandbox.
-async fn api_key(sandbox: &Sandbox) -> String {
-    let store = Store::open(&storage::Config::new(sandbox.path(DATA))).expect("a new database");
-    let key = ApiKeys::load(&store).expect("readable").create("test").await.expect("a key");
-    store.close().await;
-    key
 }
 
 async fn backend(server: &Server, key: &str, path: &str, body: &Value) -> http::Answer {

@@ -4,13 +4,11 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex},
-    task::Context,
     time::Duration,
 };
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use hobnob::{
-    clock::Instant,
     http::{self, Body, Stopper},
     protocol::engineio::{CloseReason, Packet},
     transport::{Application, Config, Connection, Handshake, Outgoing, Session, Transport},
@@ -71,28 +69,6 @@ impl Connection for Member {
         self.session.send(&[Outgoing::from_packet(&Packet::Binary(data.into()))]);
         Ok(())
     }
-
-    fn poll(&mut self, _: &mut Context<'_>) -> bool {
-        false
-    }
-
-    fn is_busy(&self) -> bool {
-        false
-    }
-
-    fn has_pending(&self) -> bool {
-        false
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        None
-    }
-
-    fn handle_timeout(&mut self, _: Instant) -> Result<(), CloseReason> {
-        Ok(())
-    }
-
-    fn handle_close(&mut self, _: CloseReason) {}
 }
 
 async fn listen(config: Config) -> (SocketAddr, JoinSet<()>) {

@@ -1,9 +1,8 @@
 //! Proof of arrival against a real listener, by the byte: what the layer above hears of, and not before the client has shown it.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, task::Context, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use hobnob::{
-    clock::Instant,
     http::{self, Body, Stopper},
     protocol::engineio::{CloseReason, Packet},
     transport::{Application, Config, Connection, Handshake, Outgoing, Receipt, Session, Transport},
@@ -74,26 +73,6 @@ impl Connection for Recording {
 
     fn handle_binary(&mut self, _: &[u8]) -> Result<(), CloseReason> {
         Err(CloseReason::ParseError)
-    }
-
-    fn poll(&mut self, _: &mut Context<'_>) -> bool {
-        false
-    }
-
-    fn is_busy(&self) -> bool {
-        false
-    }
-
-    fn has_pending(&self) -> bool {
-        false
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        None
-    }
-
-    fn handle_timeout(&mut self, _: Instant) -> Result<(), CloseReason> {
-        Ok(())
     }
 
     fn handle_confirmed(&mut self, receipts: &[Receipt]) {

@@ -6,6 +6,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use hobnob::{
+    features::auth::ApiKeys,
+    storage::{self, Store},
+};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -166,4 +170,12 @@ impl Server {
         assert!(!log.contains("panicked"), "{log}");
         log
     }
+}
+
+/// A key of the app's backend, for the server that is going to run in this sandbox.
+pub async fn api_key(sandbox: &Sandbox) -> String {
+    let store = Store::open(&storage::Config::new(sandbox.path(DATA))).expect("a new database");
+    let key = ApiKeys::load(&store).expect("readable").create("test").await.expect("a key");
+    store.close().await;
+    key
 }

@@ -11,11 +11,7 @@ mod queue;
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use hobnob::{
-    clock::Timestamp,
-    features::auth::ApiKeys,
-    storage::{self, Store},
-};
+use hobnob::clock::Timestamp;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::json;
 use tokio::{task::JoinSet, time::timeout};
@@ -32,7 +28,7 @@ use crate::{
     support::{
         client::Client,
         command::Sandbox,
-        process::{DATA, Server},
+        process::{Server, api_key},
         within,
     },
 };
@@ -84,9 +80,7 @@ enum Done {
 impl World {
     async fn new() -> Self {
         let sandbox = Sandbox::new();
-        let store = Store::open(&storage::Config::new(sandbox.path(DATA))).expect("a new database");
-        let key = ApiKeys::load(&store).expect("readable").create("app").await.expect("a key");
-        store.close().await;
+        let key = api_key(&sandbox).await;
         let server = Server::start_with(&sandbox, SETTINGS).await;
         let ann = Client::connect(server.address, SENDERS[0]).await;
         let members = [&SENDERS[..], &ABSENT[..]].concat();
