@@ -2,9 +2,10 @@
 //! load, on the same core.
 //!
 //! ```text
-//!   main       rounds × scenarios × peers, each on a fresh server
-//!   report     medians, spreads and ratios as Markdown
+//!   main       rounds × scenarios × peers
+//!   report     medians, spreads, ratios and targets as Markdown; plot: as SVG; machine: what it was measured on
 //!   scenarios  what the clients do: echo, fanout, churn, idle, durable
+//!   stage      a fresh server for each of them; crowd: idle clients as a process
 //!   measure    the window between two readings of the clocks
 //!   peers      which servers there are and how they start; server: one of them as a process
 //!   client     Socket.IO over WebSocket, many clients; packet, frame: their texts
@@ -13,39 +14,47 @@
 //!
 //! A layer knows those below it. `bin/floor.rs` and `bin/floor_http.rs` are one of the peers.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 
-use crate::{
-    measure::{Row, Windows},
-    peers::{Peer, Settings},
-    report::Report,
-    scenarios::Scenario,
-    server::Server,
-};
+use crate::{measure::Windows, peers::Peer, report::Report, scenarios::Scenario, stage::Stage};
 
 mod client;
+mod crowd;
 mod frame;
+mod machine;
 mod measure;
 mod net;
 mod packet;
 mod peers;
+mod plot;
 mod report;
 mod scenarios;
 mod server;
+mod stage;
 mod stats;
 
 const WARM_UP: Duration = Duration::from_secs(1);
-/// For nobody but the servers of one run on loopback.
-const SECRET: &str = "benchmark-secret-of-no-other-use-whatsoever";
+/// Caches are warm after that, just-in-time compilers are not.
+const SHORT_WARM_UP: Duration = Duration::from_millis(300);
+const SHORT_WINDOW: Duration = Duration::from_millis(700);
+/// Stored before a server is started again; with `--quick`.
+const STORED: [u64; 2] = [100_000, 10_000];
+/// What is written stands between these lines of the page.
+const MARKERS: [&str; 2] = ["<!-- benchmark: begin -->", "<!-- benchmark: end -->"];
 
 /// Measures Hobnob beside other Socket.IO servers and prints Markdown.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The repository: what is built is looked for below it.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", default_value = ".")]
     root: PathBuf,
     /// Only this scenario; may be repeated.
     #[arg(long, value_name = "SCENARIO")]
@@ -59,13 +68,28 @@ struct Arguments {
     /// The length of a measured window.
     #[arg(long, default_value_t = 2, value_name = "S")]
     seconds: u64,
+    /// One round of short windows and few messages: whether everything works, not what it costs.
+    #[arg(long)]
+    quick: bool,
+    /// Writes docs/performance.md, between its markers, and docs/performance.svg.
+    #[arg(long)]
+    write: bool,
     /// The core for the servers; the load generator should be pinned to another.
     #[arg(long, default_value_t = 0, value_name = "CORE")]
     server_core: usize,
+    /// Clients that do nothing, of each server.
+    #[arg(long, default_value_t = 10_000, value_name = "N", hide = true)]
+    clients: usize,
+    /// Holds idle clients of this server: what the benchmark starts itself with.
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    hold: Option<SocketAddr>,
 }
 
 fn main() -> Result<()> {
     let mut arguments = Arguments::parse();
+    if let Some(server) = arguments.hold {
+        return crowd::hold(server, arguments.clients);
+    }
     ensure!(arguments.rounds > 0 && arguments.seconds > 0, "at least one round and one second");
     if arguments.only.is_empty() {
         arguments.only = Scenario::value_variants().to_vec();
@@ -73,41 +97,56 @@ fn main() -> Result<()> {
     if arguments.peers.is_empty() {
         arguments.peers = Peer::value_variants().to_vec();
     }
-    let mut report = Report::new();
-    for &scenario in &arguments.only {
-        for round in 1..=arguments.rounds {
-            for &peer in &arguments.peers {
-                let rows = measure(&arguments, scenario, peer)
-                    .with_context(|| format!("{scenario:?}, {}, round {round}", peer.name()))?;
-                for row in rows {
-                    eprintln!("{round}  {:<13} {}: {:.2} {}", peer.name(), row.metric.title, row.cost, row.metric.unit);
-                    report.add(peer, row);
-                }
-            }
-        }
+    if arguments.quick {
+        arguments.rounds = 1;
     }
-    print!("{report}");
+    let started = Instant::now();
+    let report = measure(&arguments)?;
+    eprintln!("measured in {} s", started.elapsed().as_secs());
+    let setting = machine::describe(&arguments.root, &arguments.peers, arguments.rounds)?;
+    let page = format!("{setting}\n{report}");
+    print!("{page}");
+    if arguments.write {
+        write(&arguments.root.join("docs"), &page, &plot::draw(&report))?;
+    }
     Ok(())
 }
 
-/// One round of one scenario on a fresh server; nothing if the server has no such role.
-fn measure(arguments: &Arguments, scenario: Scenario, peer: Peer) -> Result<Vec<Row>> {
-    let scratch = arguments.root.join("benches/target/scratch");
-    let data = scratch.join(peer.name());
-    if data.exists() {
-        fs::remove_dir_all(&data)?;
+/// All rounds. The rounds are the outermost loop, so that a busy minute hits one of three.
+fn measure(arguments: &Arguments) -> Result<Report> {
+    let windows = if arguments.quick {
+        Windows { warm_up: SHORT_WARM_UP, measured: SHORT_WINDOW }
+    } else {
+        Windows { warm_up: WARM_UP, measured: Duration::from_secs(arguments.seconds) }
+    };
+    let stage = Stage {
+        root: arguments.root.clone(),
+        core: arguments.server_core,
+        windows,
+        idle_clients: arguments.clients,
+        stored_messages: STORED[usize::from(arguments.quick)],
+    };
+    let mut report = Report::new();
+    for round in 1..=arguments.rounds {
+        for &scenario in &arguments.only {
+            let mut add = |peer: Peer, row: measure::Row| {
+                eprintln!("{round}  {:<13} {}: {:.2} {}", peer.name(), row.metric.title, row.cost, row.metric.unit);
+                report.add(peer, row);
+            };
+            scenario.run(&stage, &arguments.peers, &mut add).with_context(|| format!("{scenario:?}, round {round}"))?;
+        }
     }
-    fs::create_dir_all(&data)?;
-    let address = server::free_address()?;
-    let settings = Settings { address, ping_interval: scenario.ping_interval(), data: &data, secret: SECRET };
-    let Some(command) = peer.command(scenario.role(), &arguments.root, &settings) else { return Ok(Vec::new()) };
-    let log = scratch.join(format!("{}.log", peer.name()));
-    let server = Server::start(&command, address, arguments.server_core, &log)?;
-    let windows = Windows { warm_up: WARM_UP, measured: Duration::from_secs(arguments.seconds) };
-    let rows = scenario
-        .run(&server, windows, SECRET)
-        .with_context(|| format!("the server's output is in {}", log.display()))?;
-    drop(server);
-    fs::remove_dir_all(&data)?;
-    Ok(rows)
+    Ok(report)
+}
+
+/// Puts the results where users read them.
+fn write(docs: &Path, results: &str, plot: &str) -> Result<()> {
+    let path = docs.join("performance.md");
+    let page = fs::read_to_string(&path)?;
+    let [begin, end] = MARKERS;
+    let (before, rest) = page.split_once(begin).with_context(|| format!("{} without {begin}", path.display()))?;
+    let (_, after) = rest.split_once(end).with_context(|| format!("{} without {end}", path.display()))?;
+    fs::write(&path, format!("{before}{begin}\n\n{}\n\n{end}{after}", results.trim()))?;
+    fs::write(docs.join("performance.svg"), plot)?;
+    Ok(())
 }

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::{
     net::{Outbox, Rig},
+    peers::Peer,
     server::{Cpu, Server, own_cpu},
     stats::Histogram,
 };
@@ -73,14 +74,51 @@ pub(crate) struct Row {
 }
 
 /// A kind of operation and the unit its cost is told in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Metric {
-    /// What the clients did.
+    /// What the clients did; the same for every server, and for no other metric.
     pub(crate) title: &'static str,
     /// The unit of the cost.
     pub(crate) unit: &'static str,
     /// What the rate counts.
     pub(crate) operations: &'static str,
+    /// The title of the metric that stands in for this one at servers that have no such role.
+    pub(crate) stand_in: Option<&'static str>,
+    /// What Hobnob is held to.
+    pub(crate) targets: &'static [Target],
+}
+
+/// What Hobnob is held to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Target {
+    /// At most so many times the cost of another.
+    Times(f64, Peer),
+    /// At most this cost, in the metric's unit.
+    AtMost(f64),
+    /// At least so many times the rate of another.
+    Rate(f64, Peer),
+}
+
+impl Metric {
+    /// A metric that every server has in its own right, and that nobody is held to.
+    pub(crate) const fn new(title: &'static str, unit: &'static str, operations: &'static str) -> Self {
+        Self { title, unit, operations, stand_in: None, targets: &[] }
+    }
+
+    /// Whether one cost can be divided by another: what may be nothing cannot.
+    pub(crate) fn is_relative(&self) -> bool {
+        self.unit != "MB"
+    }
+
+    /// The same with what Hobnob is held to.
+    pub(crate) const fn held_to(self, targets: &'static [Target]) -> Self {
+        Self { targets, ..self }
+    }
+
+    /// The same with a metric that stands in for it.
+    pub(crate) const fn or_else(self, title: &'static str) -> Self {
+        Self { stand_in: Some(title), ..self }
+    }
 }
 
 /// How fast it went, and who was the limit.
@@ -139,6 +177,16 @@ impl Elapsed {
     pub(crate) fn micros_per(&self, operations: u64) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / operations as f64
     }
+
+    /// How fast `operations` went.
+    pub(crate) fn pace(&self, operations: u64, latencies: &Histogram) -> Pace {
+        Pace {
+            rate: operations as f64 / self.wall.as_secs_f64(),
+            kernel: self.kernel,
+            latency_ms: [0.5, 0.99].map(|share| latencies.quantile_ms(share)),
+            busy: [self.cpu, self.own].map(|cpu| cpu.as_secs_f64() / self.wall.as_secs_f64()),
+        }
+    }
 }
 
 /// Measures one load on connected clients, and sees to it that nothing was lost.
@@ -156,12 +204,7 @@ pub(crate) fn repeat<L: Repeat, R: Rig<L>>(
     clients.run(load, Instant::now() + windows.measured)?;
     let elapsed = stopwatch.read()?;
     let tally = load.tally();
-    let pace = Pace {
-        rate: tally.operations as f64 / elapsed.wall.as_secs_f64(),
-        kernel: elapsed.kernel,
-        latency_ms: [0.5, 0.99].map(|share| tally.latencies.quantile_ms(share)),
-        busy: [elapsed.cpu, elapsed.own].map(|cpu| cpu.as_secs_f64() / elapsed.wall.as_secs_f64()),
-    };
+    let pace = elapsed.pace(tally.operations, &tally.latencies);
     let cost = elapsed.micros_per(tally.operations);
     let resident_bytes = server.resident_bytes()?;
     load.stop();

@@ -18,6 +18,8 @@ pub(crate) enum Peer {
     Socketioxide,
     /// The official server, and better-sqlite3 for what is stored.
     Node,
+    /// The official server on Bun, with the engine made for it.
+    Bun,
     /// Not a server: the least a Socket.IO server has to do, as the yardstick.
     Floor,
 }
@@ -53,6 +55,7 @@ impl Peer {
             Self::Hobnob => "hobnob",
             Self::Socketioxide => "socketioxide",
             Self::Node => "node",
+            Self::Bun => "bun",
             Self::Floor => "floor",
         }
     }
@@ -66,6 +69,11 @@ impl Peer {
         let run = |program: PathBuf, args: &[&str]| {
             let mut command = Command::new(program);
             command.args(args);
+            command
+        };
+        let bun = |args: &[&str]| {
+            let mut command = run(benches.join("peers/bun/node_modules/.bin/bun"), &["run"]);
+            command.arg(benches.join("peers/bun/server.mjs")).args(args);
             command
         };
         let node = |script: &str, args: &[&str]| {
@@ -92,16 +100,18 @@ impl Peer {
                 command.arg("--data-dir").arg(settings.data);
                 command
             }
+            (Self::Bun, Role::Echo | Role::Polling) => bun(&echo),
             (Self::Floor, Role::Echo) => run(benches.join("target/release/floor"), &echo),
             (Self::Floor, Role::Polling) => run(benches.join("target/release/floor_http"), &echo),
-            (Self::Socketioxide | Self::Floor, Role::Chat) => return None,
+            (Self::Socketioxide | Self::Bun | Self::Floor, Role::Chat) => return None,
         };
         if role == Role::Chat {
             command.env("JWT_SECRET", settings.secret);
             // What one user may send is not what is measured.
             command.env("RATE_LIMIT_MAX", "0");
+            command.env("HOBNOB_RATE_LIMITS__ADDRESS_MAX", "0");
         }
-        if self == Self::Node {
+        if matches!(self, Self::Node | Self::Bun) {
             command.env("NODE_ENV", "production");
         }
         Some(command)

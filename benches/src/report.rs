@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use clap::ValueEnum;
 
 use crate::{
-    measure::{Metric, Pace, Row},
+    measure::{Metric, Pace, Row, Target},
     peers::Peer,
     stats::Spread,
 };
@@ -28,10 +28,10 @@ impl Report {
     }
 
     /// What was measured, in that order.
-    fn metrics(&self) -> Vec<Metric> {
+    pub(crate) fn metrics(&self) -> Vec<Metric> {
         let mut metrics = Vec::new();
         for (_, row) in &self.rows {
-            if !metrics.contains(&row.metric) {
+            if !metrics.iter().any(|metric: &Metric| metric.title == row.metric.title) {
                 metrics.push(row.metric);
             }
         }
@@ -39,35 +39,90 @@ impl Report {
     }
 
     /// The servers that were measured, in the order of the tables.
-    fn peers(&self) -> Vec<Peer> {
+    pub(crate) fn peers(&self) -> Vec<Peer> {
         let measured = |peer: &Peer| self.rows.iter().any(|(other, _)| other == peer);
         Peer::value_variants().iter().copied().filter(measured).collect()
     }
 
-    fn rows_of(&self, metric: Metric, peer: Peer) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(move |(other, row)| *other == peer && row.metric == metric).map(|(_, row)| row)
+    fn rows_of(&self, title: &str, peer: Peer) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |(other, row)| *other == peer && row.metric.title == title).map(|(_, row)| row)
     }
 
-    fn cost(&self, metric: Metric, peer: Peer) -> Option<Spread> {
-        Spread::of(self.rows_of(metric, peer).map(|row| row.cost))
+    /// What it cost, or what stands in for it.
+    pub(crate) fn cost(&self, metric: Metric, peer: Peer) -> Option<Spread> {
+        let of = |title| Spread::of(self.rows_of(title, peer).map(|row| row.cost));
+        of(metric.title).or_else(|| of(metric.stand_in?))
+    }
+
+    fn has(&self, metric: Metric, peer: Peer) -> bool {
+        self.rows_of(metric.title, peer).next().is_some()
     }
 
     fn pace(&self, metric: Metric, peer: Peer, value: impl Fn(&Pace) -> f64) -> Option<f64> {
-        Some(Spread::of(self.rows_of(metric, peer).filter_map(|row| row.pace.as_ref()).map(value))?.median)
+        Some(Spread::of(self.rows_of(metric.title, peer).filter_map(|row| row.pace.as_ref()).map(value))?.median)
     }
 
     fn overview(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "## Cost of an operation\n\nCPU time of the server process, user and kernel; medians.\n")?;
+        writeln!(
+            out,
+            "## Cost of an operation\n\nCPU time of the server process, user and kernel, where the unit is µs. Medians, and \
+             the least and the most of the rounds.\n"
+        )?;
         let peers = self.peers();
         head(out, &["", "unit"], &peers)?;
+        let mut stands_in = false;
         for metric in self.metrics() {
             write!(out, "| {} | {} |", metric.title, metric.unit)?;
             for &peer in &peers {
-                write!(out, " {} |", Cell(self.cost(metric, peer).map(|cost| figure(cost.median))))?;
+                let cost = self.cost(metric, peer);
+                let mark = if cost.is_some() && !self.has(metric, peer) { " *" } else { "" };
+                stands_in |= !mark.is_empty();
+                write!(out, " {}{mark} |", Cell(cost.map(spread)))?;
             }
             writeln!(out)?;
         }
+        if stands_in {
+            writeln!(out, "\n\\* The plain fan-out from above: nothing is checked and stored.")?;
+        }
         writeln!(out)
+    }
+
+    fn targets(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let metrics = self.metrics();
+        let held = metrics.iter().flat_map(|metric| metric.targets.iter().map(move |&target| (*metric, target)));
+        let judged: Vec<_> = held.filter_map(|(metric, target)| Some((metric, self.judge(metric, target)?))).collect();
+        if judged.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "## What Hobnob is held to\n\n| | target | measured | met |\n|---|---|---|---|")?;
+        for (metric, Verdict { target, measured, is_met }) in judged {
+            let met = if is_met { "yes" } else { "**no**" };
+            writeln!(out, "| {} | {target} | {measured} | {met} |", metric.title)?;
+        }
+        writeln!(out)
+    }
+
+    /// How far a target is reached; nothing if it was not measured.
+    fn judge(&self, metric: Metric, target: Target) -> Option<Verdict> {
+        let cost = |peer| Some(self.cost(metric, peer)?.median);
+        let ours = cost(Peer::Hobnob)?;
+        let verdict = |target, measured, is_met| Some(Verdict { target, measured, is_met });
+        match target {
+            Target::Times(most, peer) => {
+                let times = ours / cost(peer)?;
+                verdict(format!("≤ {most} × {}", peer.name()), format!("{times:.2} ×"), times <= most)
+            }
+            Target::AtMost(most) => {
+                let unit = metric.unit;
+                verdict(format!("≤ {} {unit}", figure(most)), format!("{} {unit}", figure(ours)), ours <= most)
+            }
+            Target::Rate(least, peer) => {
+                let rate = |peer| self.pace(metric, peer, |pace| pace.rate);
+                let times = rate(Peer::Hobnob)? / rate(peer)?;
+                let target = format!("≥ {least} × the rate of {}", peer.name());
+                verdict(target, format!("{times:.1} ×"), times >= least)
+            }
+        }
     }
 
     fn ratios(&self, out: &mut Formatter<'_>) -> fmt::Result {
@@ -78,7 +133,7 @@ impl Report {
         peers.retain(|&peer| peer != Peer::Hobnob);
         writeln!(out, "## Hobnob beside the others\n\nIts cost divided by theirs; in brackets its rate by theirs.\n")?;
         head(out, &[""], &peers)?;
-        for metric in self.metrics() {
+        for metric in self.metrics().into_iter().filter(Metric::is_relative) {
             write!(out, "| {} |", metric.title)?;
             for &peer in &peers {
                 write!(out, " {} |", Cell(self.ratio(metric, peer)))?;
@@ -99,7 +154,7 @@ impl Report {
 
     fn details(&self, out: &mut Formatter<'_>, metric: Metric) -> fmt::Result {
         writeln!(out, "### {}\n", metric.title)?;
-        let is_paced = self.rows.iter().any(|(_, row)| row.metric == metric && row.pace.is_some());
+        let is_paced = self.rows.iter().any(|(_, row)| row.metric.title == metric.title && row.pace.is_some());
         let (paced, rule) = if is_paced {
             let paced =
                 format!(" in the kernel | {}/s | p50 ms | p99 ms | its core | load's core |", metric.operations);
@@ -110,11 +165,13 @@ impl Report {
         writeln!(out, "| | {} (min – max) | RSS MB |{paced}", metric.unit)?;
         writeln!(out, "|---|---|---|{rule}")?;
         for peer in self.peers() {
-            let Some(cost) = self.cost(metric, peer) else { continue };
-            let [median, min, max] = [cost.median, cost.min, cost.max].map(figure);
-            let resident = Spread::of(self.rows_of(metric, peer).map(|row| row.resident_bytes as f64 / 1e6));
+            if !self.has(metric, peer) {
+                continue;
+            }
+            let cost = Cell(self.cost(metric, peer).map(spread));
+            let resident = Spread::of(self.rows_of(metric.title, peer).map(|row| row.resident_bytes as f64 / 1e6));
             let resident = Cell(resident.map(|spread| format!("{:.1}", spread.median)));
-            write!(out, "| {} | {median} ({min} – {max}) | {resident} |", peer.name())?;
+            write!(out, "| {} | {cost} | {resident} |", peer.name())?;
             if is_paced {
                 self.pace_cells(out, metric, peer)?;
             }
@@ -144,9 +201,17 @@ impl Display for Report {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         self.overview(out)?;
         self.ratios(out)?;
+        self.targets(out)?;
         writeln!(out, "## Details\n")?;
         self.metrics().into_iter().try_for_each(|metric| self.details(out, metric))
     }
+}
+
+/// How far a target is reached.
+struct Verdict {
+    target: String,
+    measured: String,
+    is_met: bool,
 }
 
 /// A cell of a table, which may have nothing to tell.
@@ -166,8 +231,13 @@ fn head(out: &mut Formatter<'_>, first: &[&str], peers: &[Peer]) -> fmt::Result 
     writeln!(out, "|")
 }
 
+fn spread(cost: Spread) -> String {
+    let [median, min, max] = [cost.median, cost.min, cost.max].map(figure);
+    if min == max { median } else { format!("{median} ({min} – {max})") }
+}
+
 /// Three significant figures, thousands set apart.
-fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     if value < 10.0 {
         return format!("{value:.2}");
     }

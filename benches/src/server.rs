@@ -12,16 +12,20 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use nix::{
+    sys::signal::{self, Signal},
     time::{ClockId, clock_gettime},
     unistd::Pid,
 };
 
 /// How long a server may take to listen.
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// How often it is asked whether it does: the error of a measured start.
+const START_GLANCE: Duration = Duration::from_millis(1);
 
 /// A running server; ended when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
+    command: Command,
     child: Child,
     clock: ClockId,
     address: SocketAddr,
@@ -55,10 +59,21 @@ impl Server {
         pinned.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         pinned.stdout(output.try_clone()?).stderr(output);
         let child = pinned.spawn().with_context(|| format!("start {command:?}"))?;
-        let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(child.id().cast_signed()))?;
-        let mut server = Self { child, clock, address, log: log.to_owned() };
+        let clock = ClockId::pid_cpu_clock_id(pid_of(&child))?;
+        let mut server = Self { command: pinned, child, clock, address, log: log.to_owned() };
         server.wait_until_it_listens()?;
         Ok(server)
+    }
+
+    /// Ends it with `signal`, starts it again on the same data and waits until it listens. Says when it was started.
+    pub(crate) fn restart(&mut self, signal: Signal) -> Result<Instant> {
+        signal::kill(pid_of(&self.child), signal)?;
+        self.child.wait()?;
+        let started = Instant::now();
+        self.child = self.command.spawn()?;
+        self.clock = ClockId::pid_cpu_clock_id(pid_of(&self.child))?;
+        self.wait_until_it_listens()?;
+        Ok(started)
     }
 
     /// Where it listens.
@@ -93,7 +108,7 @@ impl Server {
             if Instant::now() > deadline {
                 bail!("it does not listen on {}, see {}", self.address, self.log.display());
             }
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(START_GLANCE);
         }
         Ok(())
     }
@@ -105,6 +120,10 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(child.id().cast_signed())
 }
 
 /// CPU time of this process.

@@ -8,15 +8,19 @@ use super::anonymous;
 use crate::{
     client::{Clients, Load},
     frame,
-    measure::{self, Metric, Repeat, Row, Tally, Windows},
+    measure::{self, Metric, Repeat, Row, Tally, Target, Windows},
     net::Outbox,
+    peers::Peer,
     server::Server,
 };
 
 /// Clients that come and go at the same time.
 const CLIENTS: usize = 64;
-const METRIC: Metric =
-    Metric { title: "churn: connect, CONNECT, leave", unit: "µs/connection", operations: "connections" };
+const METRIC: Metric = Metric::new("churn: connect, CONNECT, leave", "µs/connection", "connections").held_to(&[
+    Target::Times(0.75, Peer::Socketioxide),
+    Target::Times(0.12, Peer::Node),
+    Target::Times(1.5, Peer::Floor),
+]);
 
 pub(crate) fn run(server: &Server, windows: Windows) -> Result<Vec<Row>> {
     let mut clients = Clients::new(server.address(), &anonymous(CLIENTS))?;

@@ -3,20 +3,21 @@
 //! A conversation has two members, and both are among the senders: each message is delivered twice (to the
 //! sender's own client, too), so that storing it is most of the work and forgetting to deliver it shows.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit, Mac};
+use anyhow::{Result, ensure};
 use serde_json::json;
-use sha2::Sha256;
 
-use super::TEXT;
+use super::{
+    TEXT,
+    chat::{self, Setup},
+};
 use crate::{
     client::{Clients, Load},
-    measure::{self, Metric, Repeat, Row, Tally, Windows},
+    measure::{self, Metric, Repeat, Row, Tally, Target, Windows},
     net::{Outbox, Rig},
     packet::{self, Packet},
+    peers::Peer,
     server::Server,
 };
 
@@ -25,67 +26,36 @@ const USERS: usize = 64;
 const WINDOW: usize = 4;
 const CONVERSATIONS: usize = 100;
 const MEMBERS: u64 = 2;
-const TOKEN_SECONDS: u64 = 3600;
-const METRIC: Metric =
-    Metric { title: "durable message:send, 256 in flight", unit: "µs/message", operations: "messages" };
+const METRIC: Metric = Metric::new("durable message:send, 256 in flight", "µs/message", "messages")
+    .held_to(&[Target::Rate(20.0, Peer::Node), Target::AtMost(15.0)]);
 
 pub(crate) fn run(server: &Server, windows: Windows, secret: &str) -> Result<Vec<Row>> {
-    let tokens = (0..USERS).map(|user| sign(user, secret)).collect::<Result<Vec<_>>>()?;
-    let mut setup = Setup { conversations: vec![String::new(); CONVERSATIONS], created: 0 };
-    let mut clients = Clients::connect(server.address(), &tokens, &mut setup)?;
-    for conversation in 0..CONVERSATIONS {
-        let [creator, other] = members_of(conversation);
-        let event = json!(["conversation:create", {
-            "type": "group", "name": format!("Room {conversation}"), "participants": [user_id(other)],
-        }]);
-        packet::emit(clients.outbox(), creator, conversation as u64, [event.to_string().as_bytes()]);
-    }
-    clients.complete(&mut setup, "create conversations", |setup| setup.created == CONVERSATIONS)?;
-    let mut load = Durable::new(&setup.conversations);
-    Ok(vec![measure::repeat(METRIC, server, &mut clients, &mut load, windows)?])
+    let (mut clients, conversations) = connect(server, secret)?;
+    Ok(vec![measure::repeat(METRIC, server, &mut clients, &mut Durable::new(&conversations, u64::MAX), windows)?])
 }
 
-fn user_id(user: usize) -> String {
-    format!("user-{user}")
+/// Stores `messages` and names the conversations they are in; user 0 is a member of the first.
+pub(super) fn fill(server: &Server, messages: u64, secret: &str) -> Result<Vec<String>> {
+    let (mut clients, conversations) = connect(server, secret)?;
+    let mut load = Durable::new(&conversations, messages);
+    load.start(clients.outbox());
+    clients.complete(&mut load, "store messages", |load| load.sent == messages && load.is_settled())?;
+    Ok(conversations)
+}
+
+fn connect(server: &Server, secret: &str) -> Result<(Clients, Vec<String>)> {
+    let mut setup = Setup::new(CONVERSATIONS);
+    let mut clients = Clients::connect(server.address(), &chat::tokens(USERS, secret)?, &mut setup)?;
+    for conversation in 0..CONVERSATIONS {
+        let [creator, other] = members_of(conversation);
+        chat::create(clients.outbox(), creator, conversation, &[other]);
+    }
+    clients.complete(&mut setup, "create conversations", Setup::is_done)?;
+    Ok((clients, setup.conversations))
 }
 
 fn members_of(conversation: usize) -> [usize; 2] {
     [conversation % USERS, (conversation + 1) % USERS]
-}
-
-/// A JSON Web Token for `user`, HS256.
-fn sign(user: usize, secret: &str) -> Result<String> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let claims = json!({ "id": user_id(user), "iat": now, "exp": now + TOKEN_SECONDS }).to_string();
-    let [header, claims] = [r#"{"alg":"HS256","typ":"JWT"}"#, &claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())?;
-    mac.update(format!("{header}.{claims}").as_bytes());
-    let signature = BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
-    Ok(format!("{header}.{claims}.{signature}"))
-}
-
-/// Collects the ids of the conversations, in the order they were asked for.
-#[derive(Debug)]
-struct Setup {
-    conversations: Vec<String>,
-    created: usize,
-}
-
-impl Load for Setup {
-    fn on_ready(&mut self, _id: usize, _out: &mut Outbox) -> Result<()> {
-        Ok(())
-    }
-
-    fn on_packet(&mut self, _id: usize, packet: &[u8], _now: Instant, _out: &mut Outbox) -> Result<()> {
-        if let Packet::Ack(index, arguments) = packet::parse(packet)? {
-            packet::ensure_ok(arguments)?;
-            let answer: serde_json::Value = serde_json::from_slice(arguments)?;
-            let id = answer[0]["conversation"]["id"].as_str().context("an ack without conversation.id")?;
-            id.clone_into(&mut self.conversations[usize::try_from(index)?]);
-            self.created += 1;
-        }
-        Ok(())
-    }
 }
 
 #[derive(Debug)]
@@ -95,6 +65,7 @@ struct Durable {
     /// When the messages of each user in flight were sent, by the remainder of their ack id.
     sent_at: Vec<[Instant; WINDOW]>,
     sent: u64,
+    limit: u64,
     acknowledged: u64,
     delivered: u64,
     stopping: bool,
@@ -102,7 +73,7 @@ struct Durable {
 }
 
 impl Durable {
-    fn new(conversations: &[String]) -> Self {
+    fn new(conversations: &[String], limit: u64) -> Self {
         let mut events = vec![Vec::new(); USERS];
         for (index, id) in conversations.iter().enumerate() {
             let event = json!(["message:send", { "conversationId": id, "content": TEXT }]).to_string();
@@ -114,6 +85,7 @@ impl Durable {
             events,
             sent_at: vec![[Instant::now(); WINDOW]; USERS],
             sent: 0,
+            limit,
             acknowledged: 0,
             delivered: 0,
             stopping: false,
@@ -142,7 +114,7 @@ impl Load for Durable {
                 packet::ensure_ok(arguments)?;
                 self.acknowledged += 1;
                 self.tally.count(now - self.sent_at[user][(id % WINDOW as u64) as usize]);
-                if !self.stopping {
+                if !self.stopping && self.sent < self.limit {
                     self.send(user, id + WINDOW as u64, now, out);
                 }
             }

@@ -7,16 +7,21 @@ use anyhow::{Result, bail, ensure};
 use super::{TEXT, anonymous};
 use crate::{
     client::{Clients, Load},
-    measure::{self, Metric, Repeat, Row, Tally, Windows},
+    measure::{self, Metric, Repeat, Row, Tally, Target, Windows},
     net::Outbox,
     packet::{self, Packet},
+    peers::Peer,
     server::Server,
 };
 
 const CLIENTS: usize = 64;
 /// Events in flight on each connection.
 const WINDOW: usize = 16;
-const METRIC: Metric = Metric { title: "echo, 64 × 16 in flight", unit: "µs/ack", operations: "acks" };
+const METRIC: Metric = Metric::new("echo, 64 × 16 in flight", "µs/ack", "acks").held_to(&[
+    Target::Times(0.55, Peer::Socketioxide),
+    Target::Times(0.08, Peer::Node),
+    Target::Times(2.5, Peer::Floor),
+]);
 
 pub(crate) fn run(server: &Server, windows: Windows) -> Result<Vec<Row>> {
     let mut load = Echo::new();

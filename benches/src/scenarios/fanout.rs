@@ -8,17 +8,30 @@ use anyhow::{Context, Result, bail, ensure};
 use super::{TEXT, anonymous};
 use crate::{
     client::{Clients, Load},
-    measure::{self, Metric, Repeat, Row, Tally, Windows},
+    measure::{self, Metric, Repeat, Row, Tally, Target, Windows},
     net::{Outbox, Rig},
     packet::{self, Packet},
+    peers::Peer,
     server::Server,
 };
 
-const ONE_AT_A_TIME: Metric =
-    Metric { title: "fan-out 1 → 1,000, one at a time", unit: "µs/delivery", operations: "deliveries" };
-const IN_FLIGHT: Metric =
-    Metric { title: "fan-out 1 → 1,000, 8 in flight", unit: "µs/delivery", operations: "deliveries" };
-const MANY_ROOMS: Metric = Metric { title: "100 rooms × 20 members", unit: "µs/delivery", operations: "deliveries" };
+pub(super) const ONE_AT_A_TIME: Metric = Metric::new("fan-out 1 → 1,000, one at a time", "µs/delivery", "deliveries")
+    .held_to(&[
+        Target::Times(0.75, Peer::Socketioxide),
+        Target::Times(0.5, Peer::Node),
+        Target::Times(1.2, Peer::Floor),
+    ]);
+pub(super) const IN_FLIGHT: Metric = Metric::new("fan-out 1 → 1,000, 8 in flight", "µs/delivery", "deliveries")
+    .held_to(&[
+        Target::Times(0.65, Peer::Socketioxide),
+        Target::Times(0.12, Peer::Node),
+        Target::Times(1.5, Peer::Floor),
+    ]);
+const MANY_ROOMS: Metric = Metric::new("100 rooms × 20 members", "µs/delivery", "deliveries").held_to(&[
+    Target::Times(0.75, Peer::Socketioxide),
+    Target::Times(0.45, Peer::Node),
+    Target::Times(1.3, Peer::Floor),
+]);
 
 /// Who is where, and who speaks.
 #[derive(Debug, Clone, Copy)]
@@ -30,8 +43,9 @@ struct Plan {
 }
 
 impl Plan {
-    fn clients(self) -> usize {
-        self.rooms * self.members + if self.sender_is_member { 0 } else { self.rooms }
+    fn join(self, server: &Server) -> Result<Clients> {
+        let senders = if self.sender_is_member { 0 } else { self.rooms };
+        join(server, self.rooms * self.members, self.members, senders)
     }
 
     fn sender_of(self, room: usize) -> usize {
@@ -45,7 +59,7 @@ impl Plan {
 
 pub(crate) fn run_one_room(server: &Server, windows: Windows) -> Result<Vec<Row>> {
     let plan = Plan { rooms: 1, members: 1000, sender_is_member: false };
-    let mut clients = join(server, plan)?;
+    let mut clients = plan.join(server)?;
     let single = measure::repeat(ONE_AT_A_TIME, server, &mut clients, &mut Fanout::new(plan, 1), windows)?;
     let batched = measure::repeat(IN_FLIGHT, server, &mut clients, &mut Fanout::new(plan, 8), windows)?;
     Ok(vec![single, batched])
@@ -53,17 +67,16 @@ pub(crate) fn run_one_room(server: &Server, windows: Windows) -> Result<Vec<Row>
 
 pub(crate) fn run_many_rooms(server: &Server, windows: Windows) -> Result<Vec<Row>> {
     let plan = Plan { rooms: 100, members: 20, sender_is_member: true };
-    let mut clients = join(server, plan)?;
+    let mut clients = plan.join(server)?;
     Ok(vec![measure::repeat(MANY_ROOMS, server, &mut clients, &mut Fanout::new(plan, 1), windows)?])
 }
 
-/// Connects everyone and has the members join their rooms.
-fn join(server: &Server, plan: Plan) -> Result<Clients> {
+/// Connects `members`, who join rooms of `room` each, and `others` behind them.
+pub(super) fn join(server: &Server, members: usize, room: usize, others: usize) -> Result<Clients> {
     let mut joins = Joins { acknowledged: 0 };
-    let mut clients = Clients::connect(server.address(), &anonymous(plan.clients()), &mut joins)?;
-    let members = plan.rooms * plan.members;
+    let mut clients = Clients::connect(server.address(), &anonymous(members + others), &mut joins)?;
     for member in 0..members {
-        let room = (member / plan.members).to_string();
+        let room = (member / room).to_string();
         packet::emit(clients.outbox(), member, 0, [br#"["join","room-"#, room.as_bytes(), br#""]"#]);
     }
     clients.complete(&mut joins, "join", |joins| joins.acknowledged == members)?;

@@ -1,73 +1,68 @@
 //! Clients that only answer pings: what a connection costs to make, to keep and to remember.
+//!
+//! The servers of a round are idle together, in the same window: it has to be as long as the time between two
+//! pings, and idle servers hardly disturb each other.
 
-use std::time::{Duration, Instant};
+use std::{thread, time::Duration};
 
 use anyhow::{Result, ensure};
 
-use super::anonymous;
+use super::PING_INTERVAL;
 use crate::{
-    client::{Clients, Load},
-    measure::{Metric, Row, Stopwatch},
-    net::{Outbox, Rig},
+    crowd::Crowd,
+    measure::{Elapsed, Metric, Row, Stopwatch, Target},
+    peers::{Peer, Role},
     server::Server,
+    stage::Stage,
 };
 
-const CLIENTS: u64 = 5000;
-/// Short, so that a window of this length holds one ping of every client.
-pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(5);
-/// How often resident memory is looked at while it settles, and for how long at most.
-const GLANCE: Duration = Duration::from_millis(500);
-const GLANCES: usize = 8;
-/// Memory that changes by less than this between two glances has settled.
-const STILL_BYTES: u64 = 64 * 1024;
+/// Allocators and collectors tidy up when they find time.
+const SETTLE: Duration = Duration::from_secs(2);
 
-const CONNECT: Metric = Metric { title: "connect, 5,000 ramped up", unit: "µs/connection", operations: "connections" };
-const PING: Metric = Metric { title: "one ping and pong, 5,000 idle", unit: "µs/ping", operations: "pings" };
-const MEMORY: Metric = Metric { title: "resident memory of an idle client", unit: "bytes", operations: "clients" };
+const CONNECT: Metric = Metric::new("connect, 10,000 ramped up", "µs/connection", "connections");
+const KEEP: Metric = Metric::new("10,000 idle sessions", "µs/session/minute", "sessions");
+const MEMORY: Metric = Metric::new("resident memory of an idle session", "bytes", "sessions").held_to(&[
+    Target::Times(0.25, Peer::Socketioxide),
+    Target::Times(0.3, Peer::Node),
+    Target::AtMost(6144.0),
+]);
 
-pub(crate) fn run(server: &Server) -> Result<Vec<Row>> {
-    let empty = server.resident_bytes()?;
-    let stopwatch = Stopwatch::start(server)?;
-    let mut clients = Clients::connect(server.address(), &anonymous(usize::try_from(CLIENTS)?), &mut Silent)?;
-    let ramp = stopwatch.read()?;
-    settle(server, &mut clients)?;
-
-    let (stopwatch, pings) = (Stopwatch::start(server)?, clients.pings());
-    clients.run(&mut Silent, Instant::now() + PING_INTERVAL)?;
-    let quiet = stopwatch.read()?;
-    let pings = clients.pings() - pings;
-    ensure!(pings >= CLIENTS * 9 / 10, "{pings} pings in an interval for {CLIENTS} clients");
-
-    // After the pings: a connection as it is in the long run.
-    let resident_bytes = server.resident_bytes()?;
-    let row = |metric, cost| Row { metric, cost, pace: None, resident_bytes };
-    let memory = resident_bytes.saturating_sub(empty) as f64 / CLIENTS as f64;
-    Ok(vec![row(CONNECT, ramp.micros_per(CLIENTS)), row(PING, quiet.micros_per(pings)), row(MEMORY, memory)])
+struct Guest {
+    peer: Peer,
+    server: Server,
+    crowd: Crowd,
+    /// Resident memory before anyone came.
+    empty: u64,
+    ramp: Elapsed,
 }
 
-/// Waits until the server's memory stands still: allocators and collectors tidy up when they find time.
-fn settle(server: &Server, clients: &mut Clients) -> Result<()> {
-    let mut before = server.resident_bytes()?;
-    for _ in 0..GLANCES {
-        clients.run(&mut Silent, Instant::now() + GLANCE)?;
-        let now = server.resident_bytes()?;
-        if now.abs_diff(before) < STILL_BYTES {
-            break;
-        }
-        before = now;
+pub(crate) fn run(stage: &Stage, peers: &[Peer], add: &mut dyn FnMut(Peer, Row)) -> Result<()> {
+    let mut guests = Vec::new();
+    for &peer in peers {
+        let Some(server) = stage.start(peer, Role::Echo, PING_INTERVAL)? else { continue };
+        let empty = server.resident_bytes()?;
+        let stopwatch = Stopwatch::start(&server)?;
+        let crowd = Crowd::connect(server.address(), stage.idle_clients)?;
+        let ramp = stopwatch.read()?;
+        guests.push(Guest { peer, server, crowd, empty, ramp });
+    }
+    thread::sleep(SETTLE);
+    let watches = guests.iter().map(|guest| Stopwatch::start(&guest.server)).collect::<Result<Vec<_>>>()?;
+    thread::sleep(PING_INTERVAL);
+    let quiet = watches.iter().map(Stopwatch::read).collect::<Result<Vec<_>>>()?;
+    drop(watches);
+    for (guest, quiet) in guests.into_iter().zip(quiet) {
+        let Guest { peer, server, crowd, empty, ramp } = guest;
+        let clients = stage.idle_clients as u64;
+        // After the pings: a connection as it is in the long run.
+        let resident_bytes = server.resident_bytes()?;
+        let pings = crowd.leave()?;
+        ensure!(pings >= clients * 9 / 10, "{}: {pings} pings for {clients} clients", peer.name());
+        let row = |metric, cost| Row { metric, cost, pace: None, resident_bytes };
+        let minutes = PING_INTERVAL.as_secs_f64() / 60.0;
+        add(peer, row(CONNECT, ramp.micros_per(clients)));
+        add(peer, row(KEEP, quiet.micros_per(clients) / minutes));
+        add(peer, row(MEMORY, resident_bytes.saturating_sub(empty) as f64 / clients as f64));
     }
     Ok(())
-}
-
-#[derive(Debug)]
-struct Silent;
-
-impl Load for Silent {
-    fn on_ready(&mut self, _id: usize, _out: &mut Outbox) -> Result<()> {
-        Ok(())
-    }
-
-    fn on_packet(&mut self, _id: usize, _packet: &[u8], _now: Instant, _out: &mut Outbox) -> Result<()> {
-        Ok(())
-    }
 }

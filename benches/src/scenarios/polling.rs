@@ -6,9 +6,10 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::TEXT;
 use crate::{
-    measure::{self, Metric, Repeat, Row, Tally, Windows},
+    measure::{self, Metric, Repeat, Row, Tally, Target, Windows},
     net::{Handler, Net, Outbox, Rig},
     packet::{self, Packet},
+    peers::Peer,
     server::Server,
 };
 
@@ -19,7 +20,11 @@ const POST: usize = 1;
 const CONNECTIONS: usize = 2;
 /// Between the packets of a payload.
 const SEPARATOR: u8 = 0x1e;
-const METRIC: Metric = Metric { title: "echo by polling, 64 × 1 in flight", unit: "µs/ack", operations: "acks" };
+const METRIC: Metric = Metric::new("echo by polling, 64 × 1 in flight", "µs/ack", "acks").held_to(&[
+    Target::Times(1.0, Peer::Socketioxide),
+    Target::Times(0.15, Peer::Node),
+    Target::Times(1.15, Peer::Floor),
+]);
 
 pub(crate) fn run(server: &Server, windows: Windows) -> Result<Vec<Row>> {
     let mut net = Net::new(server.address(), CLIENTS * CONNECTIONS)?;
