@@ -25,6 +25,10 @@ use tower::ServiceBuilder;
 /// How long `emit-with-ack` waits for the client.
 const ACK_PATIENCE: Duration = Duration::from_secs(5);
 
+/// As in the server's binary, so that a benchmark of this one says something about that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Echoes over Socket.IO, for conformance suites and benchmarks.
 #[derive(Debug, Clone, Parser)]
 struct Flags {

@@ -1,14 +1,6 @@
 //! Accepts connections and serves HTTP/1.1 on them, within limits, until told to stop.
 
-use std::{
-    convert::Infallible,
-    io,
-    net::SocketAddr,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{Request, Response, body::Incoming, server::conn::http1};
 use hyper_util::{
@@ -16,13 +8,16 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::Semaphore,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
-use super::Config;
+use super::{Config, Stream};
 
 /// The body of every answer.
 pub type Body = axum::body::Body;
@@ -44,17 +39,26 @@ pub struct Stopper {
     pub tracker: TaskTracker,
 }
 
-/// A TCP connection, counted against the limit for as long as it lives, beyond an upgrade too.
-pub struct Stream {
-    tcp: TcpStream,
-    _permit: OwnedSemaphorePermit,
-}
-
 /// Accepts until `stopper` says stop, and answers every request with `service`.
 ///
 /// At `config.max_connections` no more are accepted; they wait in the kernel's queue. Returns when the listener is closed;
 /// connections end in tasks of the tracker.
 pub async fn serve<S>(listener: TcpListener, config: Config, service: S, stopper: Stopper)
+where
+    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    // In a task: the caller may be what the runtime blocks on, and that lives on a thread of its own, which would have to be woken
+    // for each connection and wake a worker in turn.
+    let accepting = accept_all(listener, config, service, stopper.clone());
+    if let Err(error) = AbortOnDropHandle::new(stopper.tracker.spawn(accepting)).await
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}
+
+async fn accept_all<S>(listener: TcpListener, config: Config, service: S, stopper: Stopper)
 where
     S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
@@ -86,7 +90,7 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<
     let (tcp, peer) = listener.accept().await?;
     // Small packets are all there is: they must not wait for more. A peer that is gone already is noticed later.
     tcp.set_nodelay(true).ok();
-    Ok((Stream { tcp, _permit: permit }, peer))
+    Ok((Stream::new(tcp, permit), peer))
 }
 
 /// Serves one connection, whatever it is made of; the peer's address is in the extensions of each request.
@@ -118,37 +122,5 @@ where
     };
     if let Err(error) = result {
         tracing::debug!(%peer, %error, "connection ended");
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 }

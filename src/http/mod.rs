@@ -4,10 +4,12 @@ mod config;
 mod cors;
 mod forwarded;
 mod listener;
+mod stream;
 
 pub use self::{
     config::{Config, MetricsAccess},
     cors::{Origins, cookie_counts, cors},
     forwarded::{ClientAddress, Proxies},
-    listener::{Body, Stopper, Stream, serve, serve_connection},
+    listener::{Body, Stopper, serve, serve_connection},
+    stream::Stream,
 };

@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     io::IoSlice,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
@@ -63,6 +63,8 @@ pub(super) struct Channel {
     pieces: VecDeque<Piece>,
     /// Bytes of the first piece that are written already.
     written: usize,
+    /// Our half of the stream has ended.
+    is_shut: bool,
 }
 
 /// Bytes to be written, most of them shared with other connections.
@@ -95,7 +97,14 @@ impl Piece {
 
 impl Channel {
     pub(super) fn new(io: Box<dyn Io>, deflate: Option<Deflate>) -> Self {
-        Self { io, reader: FrameReader::new(deflate.is_some()), deflate, pieces: VecDeque::new(), written: 0 }
+        Self {
+            io,
+            reader: FrameReader::new(deflate.is_some()),
+            deflate,
+            pieces: VecDeque::new(),
+            written: 0,
+            is_shut: false,
+        }
     }
 
     /// Reads once and hands every whole message to `each`, in order, until it asks for a pause.
@@ -236,7 +245,12 @@ impl Channel {
 
     /// Ends our half of the stream.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.io).poll_shutdown(cx).map(|_| ())
+        if !self.is_shut {
+            // A peer that is gone already has ended it, too.
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx)).ok();
+            self.is_shut = true;
+        }
+        Poll::Ready(())
     }
 
     /// Reads and forgets until the peer has closed its half too.

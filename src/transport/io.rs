@@ -15,10 +15,14 @@ pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// Takes the stream out of hyper, so that hyper's buffers and state machine are freed and nothing stands between the task and
-/// the socket.
+/// the socket. The answer to the upgrade goes out with the first write, or flush.
 pub(crate) fn take_stream(upgraded: Upgraded) -> Box<dyn Io> {
     let upgraded = match upgraded.downcast::<TokioIo<Stream>>() {
-        Ok(parts) => return with_early_bytes(parts.io.into_inner(), parts.read_buf),
+        Ok(parts) => {
+            let mut stream = parts.io.into_inner();
+            stream.switch();
+            return with_early_bytes(stream, parts.read_buf);
+        }
         Err(upgraded) => upgraded,
     };
     // In-memory pipes of the tests.

@@ -33,7 +33,11 @@ pub fn echo(request: &mut Request<IncomingBody>, config: &Config, tracker: &Task
     let max_bytes = config.max_http_buffer_bytes;
     tracker.spawn(async move {
         if let Ok(upgraded) = upgrade.await {
-            run(Channel::new(take_stream(upgraded), deflate), max_bytes).await;
+            let mut channel = Channel::new(take_stream(upgraded), deflate);
+            // The answer to the upgrade: the client speaks first.
+            if poll_fn(|cx| channel.poll_write(cx)).await.is_ok() {
+                run(channel, max_bytes).await;
+            }
         }
     });
     response

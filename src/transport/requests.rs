@@ -2,7 +2,7 @@
 //!
 //! Spec: Engine.IO v4, "Handshake", "HTTP long-polling", "Upgrade".
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, future::poll_fn, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -60,21 +60,21 @@ impl Refusal {
 
 /// The query parameters of Engine.IO; the last of repeated ones counts.
 #[derive(Debug, Default)]
-struct Query {
-    eio: Option<String>,
-    transport: Option<String>,
-    sid: Option<String>,
+struct Query<'a> {
+    eio: Option<Cow<'a, str>>,
+    transport: Option<Cow<'a, str>>,
+    sid: Option<Cow<'a, str>>,
     base64: bool,
 }
 
-impl Query {
-    fn parse(query: &str) -> Self {
+impl<'a> Query<'a> {
+    fn parse(query: &'a str) -> Self {
         let mut parsed = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
-                "EIO" => parsed.eio = Some(value.into_owned()),
-                "transport" => parsed.transport = Some(value.into_owned()),
-                "sid" => parsed.sid = Some(value.into_owned()),
+                "EIO" => parsed.eio = Some(value),
+                "transport" => parsed.transport = Some(value),
+                "sid" => parsed.sid = Some(value),
                 "b64" => parsed.base64 = !matches!(&*value, "" | "0" | "false"),
                 _ => {}
             }
@@ -100,7 +100,8 @@ impl<A: Application> Transport<A> {
         peer: SocketAddr,
         is_upgrade: bool,
     ) -> Result<Response<Body>, Refusal> {
-        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let uri = request.uri().clone();
+        let query = Query::parse(uri.query().unwrap_or_default());
         let kind = query.transport.as_deref().and_then(TransportKind::from_query);
         let kind = kind.filter(|kind| self.config().offers(*kind)).ok_or(Refusal::TransportUnknown)?;
         let session = match &query.sid {
@@ -238,7 +239,9 @@ impl<A: Application> Transport<A> {
         self.shared.tracker.spawn(async move {
             if let Ok(upgraded) = upgrade.await {
                 // When the session has ended meanwhile, the stream is dropped with the command.
-                let channel = Box::new(Channel::new(take_stream(upgraded), deflate));
+                let mut channel = Box::new(Channel::new(take_stream(upgraded), deflate));
+                // The answer to the upgrade, which the client waits for before it probes. Whether it is gone shows then.
+                poll_fn(|cx| channel.poll_write(cx)).await.ok();
                 drop(session.command(Command::Candidate(channel)));
             }
         });
