@@ -49,6 +49,7 @@ const SHORT_WINDOW: Duration = Duration::from_millis(700);
 const STORED: [u64; 2] = [100_000, 10_000];
 /// What is written stands between these lines of the page.
 const MARKERS: [&str; 2] = ["<!-- benchmark: begin -->", "<!-- benchmark: end -->"];
+const PICTURE: &str = "![What an operation costs, times the floor](performance.svg)";
 
 /// Measures Hobnob beside other Socket.IO servers and prints Markdown.
 #[derive(Debug, Parser)]
@@ -146,7 +147,7 @@ fn write(docs: &Path, results: &str, plot: &str) -> Result<()> {
     let [begin, end] = MARKERS;
     let (before, rest) = page.split_once(begin).with_context(|| format!("{} without {begin}", path.display()))?;
     let (_, after) = rest.split_once(end).with_context(|| format!("{} without {end}", path.display()))?;
-    fs::write(&path, format!("{before}{begin}\n\n{}\n\n{end}{after}", results.trim()))?;
+    fs::write(&path, format!("{before}{begin}\n\n{PICTURE}\n\n{}\n\n{end}{after}", results.trim()))?;
     fs::write(docs.join("performance.svg"), plot)?;
     Ok(())
 }

@@ -55,9 +55,10 @@ impl Stream {
         while !self.held.is_empty() {
             let Self { tcp, held, .. } = self;
             let mut slices = [IoSlice::new(held); PIECES + 1];
-            slices.iter_mut().skip(1).for_each(|slice| *slice = IoSlice::new(&[]));
-            slices.iter_mut().skip(1).zip(bytes).for_each(|(slice, bytes)| *slice = IoSlice::new(bytes));
-            let written = ready!(Pin::new(tcp).poll_write_vectored(cx, &slices))?;
+            let behind =
+                slices.iter_mut().skip(1).zip(bytes).map(|(slice, bytes)| *slice = IoSlice::new(bytes)).count();
+            let slices = slices.get(..=behind).unwrap_or_default();
+            let written = ready!(Pin::new(tcp).poll_write_vectored(cx, slices))?;
             match (written, written.checked_sub(held.len())) {
                 (0, _) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 (_, Some(0)) => *held = Box::default(),

@@ -63,6 +63,8 @@ pub(super) struct Channel {
     pieces: VecDeque<Piece>,
     /// Bytes of the first piece that are written already.
     written: usize,
+    /// Something is written that is not flushed yet.
+    is_flushing: bool,
     /// Our half of the stream has ended.
     is_shut: bool,
 }
@@ -103,6 +105,7 @@ impl Channel {
             deflate,
             pieces: VecDeque::new(),
             written: 0,
+            is_flushing: false,
             is_shut: false,
         }
     }
@@ -240,7 +243,15 @@ impl Channel {
         if self.pieces.capacity() > KEPT_PIECES {
             self.pieces = VecDeque::new();
         }
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.is_flushing = flushed.is_pending();
+        flushed
+    }
+
+    /// Whether nothing is queued and everything is flushed. A new channel is idle, too: the answer to its upgrade may wait for the
+    /// first packet.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pieces.is_empty() && !self.is_flushing
     }
 
     /// Ends our half of the stream.

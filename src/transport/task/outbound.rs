@@ -211,7 +211,7 @@ impl<C: Connection> SessionTask<C> {
     fn poll_write_websocket(&mut self, cx: &mut Context<'_>) -> bool {
         let Transport::WebSocket(channel) = &mut self.transport else { return false };
         let mut progress = false;
-        let mut written = channel.poll_write(cx);
+        let mut written = if channel.is_idle() { Poll::Ready(Ok(())) } else { channel.poll_write(cx) };
         while let Poll::Ready(Ok(())) = written {
             let mut packets = VecDeque::new();
             let mut mark = None;
