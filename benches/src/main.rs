@@ -41,12 +41,12 @@ mod server;
 mod stage;
 mod stats;
 
-const WARM_UP: Duration = Duration::from_secs(1);
+const WARM_UP: Duration = Duration::from_millis(700);
 /// Caches are warm after that, just-in-time compilers are not.
 const SHORT_WARM_UP: Duration = Duration::from_millis(300);
 const SHORT_WINDOW: Duration = Duration::from_millis(700);
-/// Stored before a server is started again; with `--quick`.
-const STORED: [u64; 2] = [100_000, 10_000];
+/// Stored before a server is started again.
+const STORED_MESSAGES: u64 = 100_000;
 /// What is written stands between these lines of the page.
 const MARKERS: [&str; 2] = ["<!-- benchmark: begin -->", "<!-- benchmark: end -->"];
 const PICTURE: &str = "![What an operation costs, times the floor](performance.svg)";
@@ -69,11 +69,11 @@ struct Arguments {
     /// The length of a measured window.
     #[arg(long, default_value_t = 2, value_name = "S")]
     seconds: u64,
-    /// One round of short windows and few messages: whether everything works, not what it costs.
+    /// One round of short windows: whether everything works, not what it costs.
     #[arg(long)]
     quick: bool,
     /// Writes docs/performance.md, between its markers, and docs/performance.svg.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quick")]
     write: bool,
     /// The core for the servers; the load generator should be pinned to another.
     #[arg(long, default_value_t = 0, value_name = "CORE")]
@@ -125,7 +125,7 @@ fn measure(arguments: &Arguments) -> Result<Report> {
         core: arguments.server_core,
         windows,
         idle_clients: arguments.clients,
-        stored_messages: STORED[usize::from(arguments.quick)],
+        stored_messages: STORED_MESSAGES,
     };
     let mut report = Report::new();
     for round in 1..=arguments.rounds {

@@ -3,7 +3,11 @@
 
 use std::fmt::{self, Write};
 
-use crate::{measure::Metric, peers::Peer, report::Report};
+use crate::{
+    measure::Metric,
+    peers::Peer,
+    report::{Report, figure},
+};
 
 const WIDTH: f64 = 860.0;
 /// Where the bars begin and end; names stand before them, figures behind them.
@@ -57,7 +61,8 @@ fn bars(report: &Report, metric: Metric) -> Option<Vec<Bar>> {
         .into_iter()
         .filter_map(|peer| {
             let cost = cost(peer)?;
-            let label = format!("{} {}", crate::report::figure(cost), metric.unit);
+            let note = if report.has(metric, peer) { "" } else { ", plain fan-out" };
+            let label = format!("{} {}{note}", figure(cost), metric.unit);
             Some(Bar { peer, ratio: cost / base, label })
         })
         .collect();

@@ -54,7 +54,8 @@ impl Report {
         of(metric.title).or_else(|| of(metric.stand_in?))
     }
 
-    fn has(&self, metric: Metric, peer: Peer) -> bool {
+    /// Whether it was measured at this server; if not, something may stand in for it.
+    pub(crate) fn has(&self, metric: Metric, peer: Peer) -> bool {
         self.rows_of(metric.title, peer).next().is_some()
     }
 

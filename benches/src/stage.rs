@@ -14,8 +14,8 @@ use crate::{
     server::{self, Server},
 };
 
-/// For nobody but the servers of one run on loopback.
-const SECRET: &str = "benchmark-secret-of-no-other-use-whatsoever";
+/// What tokens are signed with; for nobody but the servers of one run on loopback.
+pub(crate) const SECRET: &str = "benchmark-secret-of-no-other-use-whatsoever";
 
 /// What all scenarios of a run have in common.
 #[derive(Debug)]
@@ -33,11 +33,6 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// What tokens are signed with.
-    pub(crate) fn secret(&self) -> &'static str {
-        SECRET
-    }
-
     /// Starts a server, or nothing if it has no such role.
     pub(crate) fn start(&self, peer: Peer, role: Role, ping_interval: Duration) -> Result<Option<Server>> {
         let data = self.scratch().join(peer.name());

@@ -9,7 +9,7 @@ use crate::{
     measure::Row,
     peers::{Peer, Role},
     server::Server,
-    stage::Stage,
+    stage::{SECRET, Stage},
 };
 
 mod chat;
@@ -97,13 +97,13 @@ impl Scenario {
         match self {
             Self::Echo => echo::run(server, windows),
             Self::Fanout => fanout::run_one_room(server, windows),
-            Self::Members => members::run(server, windows, stage.secret()),
+            Self::Members => members::run(server, windows, SECRET),
             Self::Rooms => fanout::run_many_rooms(server, windows),
             Self::Polling => polling::run(server, windows),
             Self::Churn => churn::run(server, windows),
-            Self::Durable => durable::run(server, windows, stage.secret()),
+            Self::Durable => durable::run(server, windows, SECRET),
             Self::Overload => overload::run(server, windows),
-            Self::Restart => restart::run(server, stage.stored_messages, stage.secret()),
+            Self::Restart => restart::run(server, stage.stored_messages, SECRET),
             // Of all servers together, see above.
             Self::Idle => Ok(Vec::new()),
         }
