@@ -16,7 +16,7 @@ use tokio::{
     time::advance,
 };
 
-use super::*;
+use super::{channel::Channel, *};
 use crate::protocol::engineio::Version;
 
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -160,8 +160,7 @@ impl Pair {
         let (query, fetch_site) = ("".into(), None);
         let handshake =
             Handshake { version, query, authorization: None, cookie: None, origin: None, fetch_site, address };
-        let session =
-            transport.open(handshake, TransportKind::WebSocket, Some(Channel::new(Box::new(io), None)), false, None);
+        let session = transport.open(handshake, Way::WebSocket(Channel::new(Box::new(io), None)), None);
         let mut pair = Self { version, session, told, wire, writes };
         assert_eq!(pair.frame().await.1.first(), Some(&b'0'));
         pair

@@ -11,7 +11,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{BYTES_PER_TURN, Phase, Post, SessionTask, Transport, outbound::discard};
 use crate::{
     clock,
-    protocol::engineio::{CloseReason, Packet, Version, payload},
+    protocol::engineio::{CloseReason, Packet, Version, jsonp, payload},
     transport::{
         Connection,
         channel::{Continue, ReadEnd},
@@ -64,6 +64,13 @@ impl<C: Connection> SessionTask<C> {
 
     fn handle_post(&mut self, body: Bytes, binary: bool, answer: oneshot::Sender<Answer>) {
         match (&self.transport, &self.post, self.phase) {
+            (Transport::Polling(_), None, Phase::Open) if self.form.jsonp.is_some() => match jsonp::from_form(&body) {
+                Some(payload) => self.post = Some(Box::new(Post { rest: payload.into(), binary: false, answer })),
+                None => {
+                    answer.send(Answer::Refused).ok();
+                    self.close(CloseReason::ParseError);
+                }
+            },
             (Transport::Polling(_), None, Phase::Open) => {
                 self.post = Some(Box::new(Post { rest: body, binary, answer }));
             }
