@@ -7,6 +7,8 @@ mod deflate;
 mod engineio;
 mod floods;
 mod jsonp;
+mod mutations;
+mod namespaces;
 mod polling;
 mod proof;
 mod properties;

@@ -122,7 +122,7 @@ impl<A: Application> Listening<A> {
     pub(crate) async fn has_sessions(&self, count: usize) {
         within(async {
             while self.transport.sessions() != count {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                tokio::task::yield_now().await;
             }
         })
         .await;
@@ -333,22 +333,7 @@ impl Wire {
 
     /// Sends a frame; one that the server does not want any more is lost.
     pub(crate) async fn send(&mut self, first: u8, payload: &[u8]) {
-        let length = payload.len();
-        let mut frame = vec![first];
-        match (u8::try_from(length), u16::try_from(length)) {
-            (Ok(short @ ..=125), _) => frame.push(0x80 | short),
-            (_, Ok(length)) => {
-                frame.push(0x80 | 126);
-                frame.extend(length.to_be_bytes());
-            }
-            (_, Err(_)) => {
-                frame.push(0x80 | 127);
-                frame.extend((length as u64).to_be_bytes());
-            }
-        }
-        frame.extend([0; 4]);
-        frame.extend(payload);
-        within(self.0.write_all(&frame)).await.ok();
+        within(self.0.write_all(&frame(first, payload))).await.ok();
     }
 
     /// Reads on until the close frame, and gives what it says. No text may come before.
@@ -357,6 +342,26 @@ impl Wire {
         assert_eq!(first, CLOSE, "{payload:?}");
         payload
     }
+}
+
+/// A frame, masked with zeros.
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let length = payload.len();
+    let mut frame = vec![first];
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short @ ..=125), _) => frame.push(0x80 | short),
+        (_, Ok(length)) => {
+            frame.push(0x80 | 126);
+            frame.extend(length.to_be_bytes());
+        }
+        (_, Err(_)) => {
+            frame.push(0x80 | 127);
+            frame.extend((length as u64).to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(payload);
+    frame
 }
 
 /// The headers of a WebSocket handshake.
