@@ -70,7 +70,7 @@ fn an_index_has_digits_only() {
 #[tokio::test]
 async fn every_poll_of_the_session_is_a_script_that_browsers_run() {
     let server = Listening::echo(Config::default()).await;
-    for (version, open) in [(3, r#"___eio[7]("#), (4, r#"___eio[7]("0{"#)] {
+    for (version, open) in [(3, "___eio[7]("), (4, r#"___eio[7]("0{"#)] {
         let client = Poller::open(&server, version, "&j=7&b64=1").await;
         assert!(client.open.starts_with(open) && client.open.ends_with("}\");"), "{}", client.open);
         assert_eq!(post(&client, &form(&client.payload("4a\"b"))).await, (200, "ok".to_owned()));

@@ -244,7 +244,10 @@ impl<'a, A: Application> Poller<'a, A> {
     /// The payload of text packets, written with a newline between.
     pub(crate) fn payload(&self, packets: &str) -> String {
         match self.version {
-            3 => packets.lines().map(|packet| format!("{}:{packet}", packet.encode_utf16().count())).collect(),
+            3 => {
+                let packets = packets.lines().map(|packet| format!("{}:{packet}", packet.encode_utf16().count()));
+                packets.collect::<Vec<_>>().concat()
+            }
             _ => packets.replace('\n', "\u{1e}"),
         }
     }
@@ -351,11 +354,11 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(short @ ..=125), _) => frame.push(0x80 | short),
         (_, Ok(length)) => {
-            frame.push(0x80 | 126);
+            frame.push(0xfe);
             frame.extend(length.to_be_bytes());
         }
         (_, Err(_)) => {
-            frame.push(0x80 | 127);
+            frame.push(0xff);
             frame.extend((length as u64).to_be_bytes());
         }
     }

@@ -63,22 +63,20 @@ impl<C: Connection> SessionTask<C> {
     }
 
     fn handle_post(&mut self, body: Bytes, binary: bool, answer: oneshot::Sender<Answer>) {
-        match (&self.transport, &self.post, self.phase) {
-            (Transport::Polling(_), None, Phase::Open) if self.form.jsonp.is_some() => match jsonp::from_form(&body) {
-                Some(payload) => self.post = Some(Box::new(Post { rest: payload.into(), binary: false, answer })),
-                None => {
-                    answer.send(Answer::Refused).ok();
-                    self.close(CloseReason::ParseError);
-                }
-            },
-            (Transport::Polling(_), None, Phase::Open) => {
-                self.post = Some(Box::new(Post { rest: body, binary, answer }));
+        let (payload, binary) = match &self.form.jsonp {
+            Some(_) => (jsonp::from_form(&body).map(Bytes::from), false),
+            None => (Some(body), binary),
+        };
+        match (&self.transport, &self.post, self.phase, payload) {
+            (Transport::Polling(_), None, Phase::Open, Some(rest)) => {
+                self.post = Some(Box::new(Post { rest, binary, answer }));
             }
-            (Transport::Polling(_), Some(_), Phase::Open) => {
+            (Transport::Polling(_), waiting, Phase::Open, _) => {
+                let reason = if waiting.is_some() { CloseReason::Overlap } else { CloseReason::ParseError };
                 answer.send(Answer::Refused).ok();
-                self.close(CloseReason::Overlap);
+                self.close(reason);
             }
-            (Transport::Polling(_) | Transport::WebSocket(_), _, _) => {
+            (Transport::Polling(_) | Transport::WebSocket(_), _, _, _) => {
                 answer.send(Answer::Refused).ok();
             }
         }
