@@ -111,6 +111,9 @@ impl<A: Application> Transport<A> {
             Some(sid) => Some(self.shared.registry.find(sid).ok_or(Refusal::UnknownSid)?),
             None => None,
         };
+        if session.is_none() && request.method() != Method::GET {
+            return Err(Refusal::BadHandshakeMethod);
+        }
         if is_upgrade != (kind == TransportKind::WebSocket) {
             return Err(Refusal::BadRequest);
         }
@@ -119,9 +122,6 @@ impl<A: Application> Transport<A> {
                 TransportKind::WebSocket => self.upgrade_session(request, session, query.base64),
                 TransportKind::Polling => self.poll(request, &session).await,
             };
-        }
-        if request.method() != Method::GET {
-            return Err(Refusal::BadHandshakeMethod);
         }
         let version = query.eio.as_deref().and_then(Version::from_query);
         let version = version.filter(|version| *version == Version::V4 || self.config().allow_eio3);

@@ -31,6 +31,7 @@ const REFUSED: &[(&str, &str, (u8, &str))] = &[
     ("DELETE", "EIO=3&transport=polling", BAD_METHOD),
     ("OPTIONS", "EIO=4&transport=polling", BAD_METHOD),
     ("POST", "EIO=9&transport=polling", BAD_METHOD),
+    ("POST", "EIO=9&transport=websocket", BAD_METHOD),
     ("GET", "EIO=4&transport=websocket", BAD_REQUEST),
     ("GET", "transport=polling", UNSUPPORTED),
     ("GET", "EIO=&transport=polling", UNSUPPORTED),
