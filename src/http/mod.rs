@@ -7,7 +7,7 @@ mod listener;
 
 pub use self::{
     config::{Config, MetricsAccess},
-    cors::{Origins, cookie_counts, cors},
+    cors::{Origins, cookie_counts, cors, page_may_connect},
     forwarded::{ClientAddress, Proxies},
     listener::{Body, Stopper, Stream, serve, serve_connection},
 };

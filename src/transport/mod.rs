@@ -62,6 +62,11 @@ pub trait Application: Send + Sync + 'static {
     /// The state of one session; its task owns it.
     type Connection: Connection;
 
+    /// Whether a session may be opened by such a request, whoever sends it. A handshake that may not is forbidden.
+    fn allows(&self, _handshake: &Handshake) -> bool {
+        true
+    }
+
     /// Whether a session may be opened from this address; asked at the handshake, before anything is kept for it. What it gives is kept
     /// for as long as the session lives.
     ///

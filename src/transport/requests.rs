@@ -34,6 +34,7 @@ enum Refusal {
     UnknownSid = 1,
     BadHandshakeMethod = 2,
     BadRequest = 3,
+    Forbidden = 4,
     UnsupportedVersion = 5,
     /// The server takes no new sessions; known to no client, which all try again on any failure.
     Stopping = 6,
@@ -49,13 +50,22 @@ impl Refusal {
             Self::UnknownSid => "Session ID unknown",
             Self::BadHandshakeMethod => "Bad handshake method",
             Self::BadRequest => "Bad request",
+            Self::Forbidden => "Forbidden",
             Self::UnsupportedVersion => "Unsupported protocol version",
             Self::Stopping => "Server is shutting down",
         }
     }
 
     fn status(self) -> StatusCode {
-        if self == Self::Stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_REQUEST }
+        match self {
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TransportUnknown
+            | Self::UnknownSid
+            | Self::BadHandshakeMethod
+            | Self::BadRequest
+            | Self::UnsupportedVersion => StatusCode::BAD_REQUEST,
+        }
     }
 }
 
@@ -129,11 +139,14 @@ impl<A: Application> Transport<A> {
         if self.shared.closing.get().is_some() {
             return Err(Refusal::Stopping);
         }
+        let handshake = handshake(request, version, peer);
+        if !self.application().allows(&handshake) {
+            return Err(Refusal::Forbidden);
+        }
         let permit = match self.application().admit(peer.ip()) {
             Ok(permit) => permit,
             Err(rejection) => return Ok(reject(rejection)),
         };
-        let handshake = handshake(request, version, peer);
         match kind {
             TransportKind::WebSocket => self.open_websocket(request, handshake, query.base64, permit),
             TransportKind::Polling => {
@@ -312,7 +325,9 @@ fn reject(rejection: Rejection) -> Response<Body> {
 
 /// A refused upgrade is a plain answer before the 101.
 fn refuse_upgrade(refusal: Refusal) -> Response<Body> {
-    let mut response = respond(refusal.status(), "text/html", Bytes::from_static(refusal.message().as_bytes()));
+    // Old browsers' WebSockets and proxies know this status; the words say the rest.
+    let status = if refusal == Refusal::Forbidden { StatusCode::BAD_REQUEST } else { refusal.status() };
+    let mut response = respond(status, "text/html", Bytes::from_static(refusal.message().as_bytes()));
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }

@@ -103,6 +103,23 @@ async fn what_is_not_offered_is_unknown() {
 }
 
 #[tokio::test]
+async fn what_the_application_does_not_allow_is_forbidden() {
+    let server = Listening::echo(Config::default()).await;
+    let foreign = "Origin: http://foreign.example";
+    for query in ["EIO=4&transport=polling", "EIO=3&transport=polling&j=0"] {
+        let answer = server.request("GET", query, &[foreign], b"").await;
+        assert_eq!(answer.said(), (403, r#"{"code":4,"message":"Forbidden"}"#.to_owned()));
+        assert_eq!(server.request("GET", query, &["Origin: http://other.example"], b"").await.status, 200);
+    }
+    let headers = [&HANDSHAKE[..], &[foreign]].concat();
+    let answer = send(server.address, &upgrade("EIO=4&transport=websocket", &headers)).await.expect("an answer");
+    assert_eq!(answer.said(), (400, "Forbidden".to_owned()));
+    // The first thing that is wrong is told, and this is the last to be looked at.
+    is_refused(&server.request("GET", "EIO=5&transport=polling", &[foreign], b"").await, UNSUPPORTED);
+    assert_eq!(server.transport.sessions(), 2);
+}
+
+#[tokio::test]
 async fn an_origin_with_control_characters_is_a_bad_request() {
     let server = Listening::echo(Config::default()).await;
     for bad in ["Origin: http://a\u{1}b", "Origin: http://a\u{7f}b"] {

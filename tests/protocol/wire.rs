@@ -25,13 +25,17 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future).await.expect("in time")
 }
 
-/// Echoes; `burst N` is answered with so many messages, `bye` with `good` and `bye`, and the end of the session.
+/// Echoes, but for one origin; `burst N` is answered with so many messages, `bye` with `good` and `bye`, and the end of the session.
 pub(crate) struct Echo;
 
 pub(crate) struct Echoing(Arc<Session>);
 
 impl Application for Echo {
     type Connection = Echoing;
+
+    fn allows(&self, handshake: &Handshake) -> bool {
+        handshake.origin.as_deref() != Some("http://foreign.example")
+    }
 
     fn open(&self, session: Arc<Session>, _: Handshake) -> Echoing {
         Echoing(session)
