@@ -377,3 +377,26 @@ fn the_mark_of_a_ping_covers_only_what_was_taken_before_it() {
     assert_eq!(taken.len(), 4);
     assert_eq!(seqs(&session.pong(clock::now())), [1, 2, 3]);
 }
+
+/// Else it would wait for an answer that nobody gives, and a server that stops would wait for it.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_comes_after_the_end_is_refused() {
+    for reason in [CloseReason::ServerClose, CloseReason::Shutdown, CloseReason::ParseError] {
+        let (sender, mut told) = unbounded_channel();
+        let tracker = TaskTracker::new();
+        let transport = Transport::new(Config::default(), Recorder(sender), tracker.clone());
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let (version, query, fetch_site) = (Version::V4, "".into(), None);
+        let handshake =
+            Handshake { version, query, authorization: None, cookie: None, origin: None, fetch_site, address };
+        let session = transport.open(handshake, Way::Polling(task::PayloadForm::default()), None);
+        session.close(reason);
+        // Nobody fetches the close packet.
+        tracker.close();
+        tracker.wait().await;
+        assert_eq!(transport.sessions(), 0);
+        while told.recv().await != Some(Told::Closed(reason)) {}
+        let (answer, _) = tokio::sync::oneshot::channel();
+        assert!(session.command(session::Command::Get(answer)).is_err());
+    }
+}

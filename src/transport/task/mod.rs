@@ -180,8 +180,9 @@ impl<C: Connection> Future for SessionTask<C> {
 /// However the task ends, a panic included, the session leaves the registry and the layer above hears of it.
 impl<C: Connection> Drop for SessionTask<C> {
     fn drop(&mut self) {
+        // A request that came too late is answered, since what waits for its answer goes with it.
+        self.session.seal(false);
         if self.phase == Phase::Open {
-            self.session.seal(false);
             self.connection.handle_unconfirmed(&self.session.take_unconfirmed());
             self.connection.handle_close(CloseReason::TransportError);
         }
