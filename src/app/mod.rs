@@ -92,7 +92,14 @@ async fn serve(
         Background { tracker: stopper.tracker.clone(), stop: stopper.stop.clone(), metrics: metrics.clone() };
     let features = Features::new(config.features(), &store, keys, origins.clone(), &adapter, background)?;
     let features = Arc::new(features);
-    let server = features.serve(Server::builder(Limits::from(&config.socketio)).metrics(&metrics)).build();
+    let mut server = Server::builder(Limits::from(&config.socketio)).metrics(&metrics);
+    if config.socketio.check_origin {
+        let origins = origins.clone();
+        server = server.allow(move |handshake| {
+            http::page_may_connect(handshake.origin.as_deref(), handshake.fetch_site.as_deref(), &origins)
+        });
+    }
+    let server = features.serve(server).build();
     let transport = Transport::new(config.socketio.clone(), server, stopper.tracker.clone());
     let obstacles = Obstacles::default();
     metrics::connect(&metrics, &features, &transport, (&store, &storage_config(&config)), &logging);

@@ -122,6 +122,8 @@ settings! {
         "The transports offered.";
     "socketio.allow_upgrades": Switch,
         "Whether a session may move from polling to WebSocket.";
+    "socketio.check_origin": Switch,
+        "Whether handshakes that a page of a foreign origin causes are forbidden: see server.client_origin.";
     "socketio.outbox_packets": number(16, 1_000_000),
         "Most packets that wait for one client; at more it is cut off as too slow.";
     "socketio.outbox_bytes": number(65_536, 1_000_000_000),

@@ -104,6 +104,19 @@ pub fn cookie_counts(origin: Option<&str>, fetch_site: Option<&str>, origins: &O
     }
 }
 
+/// Whether a request comes from a page that may call, or from no page at all.
+///
+/// A page of the server's own origin is known by `Sec-Fetch-Site` only, since that origin need not be listed. A foreign page that
+/// loads a script names no origin, so it is refused even if it is listed.
+#[must_use]
+pub fn page_may_connect(origin: Option<&str>, fetch_site: Option<&str>, origins: &Origins) -> bool {
+    match (origin, fetch_site) {
+        (_, Some("same-origin")) => true,
+        (Some(origin), _) => origins.allows(origin),
+        (None, fetch_site) => matches!(fetch_site, None | Some("none")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +136,17 @@ mod tests {
         ] {
             assert!(!origins.allows(foreign), "{foreign}");
         }
+    }
+
+    #[test]
+    fn a_page_connects_from_an_allowed_origin_and_what_is_no_page_from_anywhere() {
+        let origins = Origins::Listed(vec!["https://a.example".to_owned()]);
+        let may = |origin, fetch_site| page_may_connect(origin, fetch_site, &origins);
+        assert!(may(Some("https://a.example"), Some("cross-site")) && may(Some("https://a.example"), None));
+        assert!(may(Some("https://own.example"), Some("same-origin")) && may(None, Some("same-origin")));
+        assert!(may(None, None) && may(None, Some("none")));
+        assert!(!may(Some("https://b.example"), Some("cross-site")) && !may(Some("https://b.example"), None));
+        assert!(!may(Some("null"), None) && !may(None, Some("cross-site")) && !may(None, Some("same-site")));
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod stream;
 
 pub use self::{
     config::{Config, MetricsAccess},
-    cors::{Origins, cookie_counts, cors},
+    cors::{Origins, cookie_counts, cors, page_may_connect},
     forwarded::{ClientAddress, Proxies},
     listener::{Body, Stopper, serve, serve_connection},
     stream::Stream,

@@ -93,16 +93,18 @@ struct Shared {
     /// Events under names that nobody serves.
     unknown_events: Counter,
     panics: AtomicU64,
+    allow: Option<Allow>,
     admit: Option<Admit>,
 }
 
 /// Decides whether a session from an address may be opened.
+type Allow = Box<dyn Fn(&Handshake) -> bool + Send + Sync>;
 type Admit = Box<dyn Fn(IpAddr) -> Result<Option<Permit>, Rejection> + Send + Sync>;
 
 impl Server {
     /// A server without namespaces.
     pub fn builder(limits: Limits) -> Builder {
-        Builder { routes: HashMap::new(), limits, metrics: Metrics::default(), admit: None }
+        Builder { routes: HashMap::new(), limits, metrics: Metrics::default(), allow: None, admit: None }
     }
 
     /// How many handlers have panicked since the start. Each is a bug; the test suite expects 0.
@@ -114,6 +116,10 @@ impl Server {
 
 impl Application for Server {
     type Connection = Client;
+
+    fn allows(&self, handshake: &Handshake) -> bool {
+        self.shared.allow.as_ref().is_none_or(|allow| allow(handshake))
+    }
 
     fn admit(&self, address: IpAddr) -> Result<Option<Permit>, Rejection> {
         self.shared.admit.as_ref().map_or(Ok(None), |admit| admit(address))
@@ -130,6 +136,7 @@ pub struct Builder {
     routes: HashMap<Arc<str>, Arc<Route>>,
     limits: Limits,
     metrics: Metrics,
+    allow: Option<Allow>,
     admit: Option<Admit>,
 }
 
@@ -137,6 +144,11 @@ impl Builder {
     /// Counts into these metrics. To be said before namespaces are added.
     pub fn metrics(self, metrics: &Metrics) -> Self {
         Self { metrics: metrics.clone(), ..self }
+    }
+
+    /// Has `allow` asked before a session is opened: see [`Application::allows`].
+    pub fn allow(self, allow: impl Fn(&Handshake) -> bool + Send + Sync + 'static) -> Self {
+        Self { allow: Some(Box::new(allow)), ..self }
     }
 
     /// Has `admit` asked before a session is opened: see [`Application::admit`].
@@ -154,9 +166,9 @@ impl Builder {
     /// The server.
     #[must_use]
     pub fn build(self) -> Server {
-        let Self { routes, limits, metrics, admit } = self;
+        let Self { routes, limits, metrics, allow, admit } = self;
         let unknown_events = metrics.event(None);
-        let shared = Shared { routes, limits, metrics, unknown_events, panics: AtomicU64::new(0), admit };
+        let shared = Shared { routes, limits, metrics, unknown_events, panics: AtomicU64::new(0), allow, admit };
         Server { shared: Arc::new(shared) }
     }
 }

@@ -60,6 +60,8 @@ pub(super) struct Channel {
     reader: FrameReader,
     /// How messages are compressed, if that was agreed.
     deflate: Option<Deflate>,
+    /// Whether the client takes binary messages as text only.
+    base64_only: bool,
     pieces: VecDeque<Piece>,
     /// Bytes of the first piece that are written already.
     written: usize,
@@ -103,11 +105,18 @@ impl Channel {
             io,
             reader: FrameReader::new(deflate.is_some()),
             deflate,
+            base64_only: false,
             pieces: VecDeque::new(),
             written: 0,
             is_flushing: false,
             is_shut: false,
         }
+    }
+
+    /// Writes binary messages as base64 in text from now on, if the client wants that.
+    pub(super) fn base64_only(mut self, base64_only: bool) -> Self {
+        self.base64_only = base64_only;
+        self
     }
 
     /// Reads once and hands every whole message to `each`, in order, until it asks for a pause.
@@ -195,13 +204,16 @@ impl Channel {
     pub(super) fn queue(&mut self, version: Version, packets: impl Iterator<Item = Outgoing>) {
         for packet in packets {
             match packet {
-                Outgoing::Text(text) => {
-                    let deflated = self.deflate.and_then(|deflate| text.deflated(deflate));
-                    self.pieces.push_back(deflated.map_or(Piece::Text(text), Piece::Frame));
-                }
+                Outgoing::Text(text) => self.queue_text(text),
+                Outgoing::Binary(binary) if self.base64_only => self.queue_text(binary.as_base64(version)),
                 Outgoing::Binary(binary) => self.queue_binary(version, binary),
             }
         }
+    }
+
+    fn queue_text(&mut self, text: TextPacket) {
+        let deflated = self.deflate.and_then(|deflate| text.deflated(deflate));
+        self.pieces.push_back(deflated.map_or(Piece::Text(text), Piece::Frame));
     }
 
     fn queue_binary(&mut self, version: Version, binary: BinaryPacket) {

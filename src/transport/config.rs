@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::engineio::TransportKind;
 
 /// Settings of Engine.IO and Socket.IO sessions.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch by itself")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -30,6 +31,9 @@ pub struct Config {
     pub transports: Vec<TransportName>,
     /// Whether a session may move from polling to WebSocket.
     pub allow_upgrades: bool,
+    /// Whether handshakes that a page of a foreign origin causes are forbidden, `server.client_origin` being the others. Without it
+    /// such a page gets nowhere without a token, and its browser's cookies do not count.
+    pub check_origin: bool,
     /// Most packets that wait for a client; at more the client is cut off as too slow.
     pub outbox_packets: usize,
     /// Most bytes that wait for a client; at more the client is cut off as too slow.
@@ -68,6 +72,7 @@ impl Default for Config {
             allow_eio3: true,
             transports: vec![TransportName::WebSocket, TransportName::Polling],
             allow_upgrades: true,
+            check_origin: false,
             outbox_packets: 1024,
             outbox_bytes: 1_048_576,
             max_namespaces: 16,

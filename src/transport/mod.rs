@@ -37,13 +37,16 @@ use dashmap::DashMap;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use self::{channel::Channel, outbox::OutboxLimits, task::SessionTask};
 pub use self::{
     config::{Config, TransportName},
     outgoing::{BinaryPacket, Outgoing, TextPacket, TextWriter},
     plain::echo,
     proof::{Latency, Receipt},
     session::{Handshake, Session},
+};
+use self::{
+    outbox::OutboxLimits,
+    task::{SessionTask, Way},
 };
 use crate::{
     clock,
@@ -58,6 +61,11 @@ pub type Body = http_body_util::Full<bytes::Bytes>;
 pub trait Application: Send + Sync + 'static {
     /// The state of one session; its task owns it.
     type Connection: Connection;
+
+    /// Whether a session may be opened by such a request, whoever sends it. A handshake that may not is forbidden.
+    fn allows(&self, _handshake: &Handshake) -> bool {
+        true
+    }
 
     /// Whether a session may be opened from this address; asked at the handshake, before anything is kept for it. What it gives is kept
     /// for as long as the session lives.
@@ -237,14 +245,8 @@ impl<A: Application> Transport<A> {
     }
 
     /// Opens a session and spawns its task. The open packet is the first in its queue.
-    fn open(
-        &self,
-        handshake: Handshake,
-        transport: TransportKind,
-        channel: Option<Channel>,
-        base64_only: bool,
-        permit: Option<Permit>,
-    ) -> Arc<Session> {
+    fn open(&self, handshake: Handshake, way: Way, permit: Option<Permit>) -> Arc<Session> {
+        let transport = way.kind();
         let Shared { config, application, registry, tracker, closing, volatile_dropped } = &*self.shared;
         let limits = OutboxLimits { packets: config.outbox_packets, bytes: config.outbox_bytes };
         let mut session = Session::new(
@@ -271,7 +273,7 @@ impl<A: Application> Transport<A> {
             session.close(*reason);
         }
         let registry = Arc::clone(registry);
-        let task = SessionTask::new(Arc::clone(&session), registry, engine, connection, channel, base64_only);
+        let task = SessionTask::new(Arc::clone(&session), registry, engine, connection, way);
         match permit {
             None => tracker.spawn(task),
             Some(permit) => tracker.spawn(async move {

@@ -107,6 +107,13 @@ impl BinaryPacket {
         &self.0.data
     }
 
+    /// The message as text, for a client that cannot take anything else. Few do, so each gets its own.
+    pub(super) fn as_base64(&self, version: Version) -> TextPacket {
+        let mut text = TextWriter::with_capacity(self.data().len().saturating_mul(4) / 3);
+        Packet::Binary(self.data().as_ref().into()).encode_text(version, text.buffer());
+        text.finish()
+    }
+
     /// What a WebSocket message begins with: version 3 marks the type of a binary one with a byte of value 4.
     pub(super) fn marker(version: Version) -> &'static [u8] {
         match version {

@@ -20,8 +20,9 @@ use super::{
     deflate::gzip,
     io::take_stream,
     session::{Answer, Command},
+    task::{PayloadForm, Way},
 };
-use crate::protocol::engineio::{CloseReason, TransportKind, Version};
+use crate::protocol::engineio::{CloseReason, Jsonp, TransportKind, Version};
 
 /// Time for the body of a POST.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -33,6 +34,7 @@ enum Refusal {
     UnknownSid = 1,
     BadHandshakeMethod = 2,
     BadRequest = 3,
+    Forbidden = 4,
     UnsupportedVersion = 5,
     /// The server takes no new sessions; known to no client, which all try again on any failure.
     Stopping = 6,
@@ -48,13 +50,22 @@ impl Refusal {
             Self::UnknownSid => "Session ID unknown",
             Self::BadHandshakeMethod => "Bad handshake method",
             Self::BadRequest => "Bad request",
+            Self::Forbidden => "Forbidden",
             Self::UnsupportedVersion => "Unsupported protocol version",
             Self::Stopping => "Server is shutting down",
         }
     }
 
     fn status(self) -> StatusCode {
-        if self == Self::Stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_REQUEST }
+        match self {
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TransportUnknown
+            | Self::UnknownSid
+            | Self::BadHandshakeMethod
+            | Self::BadRequest
+            | Self::UnsupportedVersion => StatusCode::BAD_REQUEST,
+        }
     }
 }
 
@@ -65,6 +76,7 @@ struct Query<'a> {
     transport: Option<Cow<'a, str>>,
     sid: Option<Cow<'a, str>>,
     base64: bool,
+    jsonp: Option<Jsonp>,
 }
 
 impl<'a> Query<'a> {
@@ -74,8 +86,10 @@ impl<'a> Query<'a> {
             match &*name {
                 "EIO" => parsed.eio = Some(value),
                 "transport" => parsed.transport = Some(value),
-                "sid" => parsed.sid = Some(value),
+                // An empty one is none.
+                "sid" => parsed.sid = Some(value).filter(|sid| !sid.is_empty()),
                 "b64" => parsed.base64 = !matches!(&*value, "" | "0" | "false"),
+                "j" => parsed.jsonp = Some(Jsonp::from_query(&value)),
                 _ => {}
             }
         }
@@ -108,17 +122,17 @@ impl<A: Application> Transport<A> {
             Some(sid) => Some(self.shared.registry.find(sid).ok_or(Refusal::UnknownSid)?),
             None => None,
         };
+        if session.is_none() && request.method() != Method::GET {
+            return Err(Refusal::BadHandshakeMethod);
+        }
         if is_upgrade != (kind == TransportKind::WebSocket) {
             return Err(Refusal::BadRequest);
         }
         if let Some(session) = session {
             return match kind {
-                TransportKind::WebSocket => self.upgrade_session(request, session),
+                TransportKind::WebSocket => self.upgrade_session(request, session, query.base64),
                 TransportKind::Polling => self.poll(request, &session).await,
             };
-        }
-        if request.method() != Method::GET {
-            return Err(Refusal::BadHandshakeMethod);
         }
         let version = query.eio.as_deref().and_then(Version::from_query);
         let version = version.filter(|version| *version == Version::V4 || self.config().allow_eio3);
@@ -126,16 +140,20 @@ impl<A: Application> Transport<A> {
         if self.shared.closing.get().is_some() {
             return Err(Refusal::Stopping);
         }
+        let handshake = handshake(request, version, peer);
+        if !self.application().allows(&handshake) {
+            return Err(Refusal::Forbidden);
+        }
         let permit = match self.application().admit(peer.ip()) {
             Ok(permit) => permit,
             Err(rejection) => return Ok(reject(rejection)),
         };
-        let handshake = handshake(request, version, peer);
         match kind {
             TransportKind::WebSocket => self.open_websocket(request, handshake, query.base64, permit),
             TransportKind::Polling => {
-                let session = self.open(handshake, kind, None, query.base64, permit);
-                Ok(self.poll_get(request.headers(), &session).await)
+                let form = PayloadForm { base64_only: query.base64, jsonp: query.jsonp };
+                let session = self.open(handshake, Way::Polling(form), permit);
+                self.poll_get(request.headers(), &session).await
             }
         }
     }
@@ -147,23 +165,23 @@ impl<A: Application> Transport<A> {
             return Err(Refusal::BadRequest);
         }
         match *request.method() {
-            Method::GET => Ok(self.poll_get(request.headers(), session).await),
-            Method::POST => Ok(self.poll_post(request, session).await),
+            Method::GET => self.poll_get(request.headers(), session).await,
+            Method::POST => self.poll_post(request, session).await,
             _ => Ok(empty(StatusCode::METHOD_NOT_ALLOWED)),
         }
     }
 
-    async fn poll_get(&self, headers: &HeaderMap, session: &Session) -> Response<Body> {
+    async fn poll_get(&self, headers: &HeaderMap, session: &Session) -> Result<Response<Body>, Refusal> {
         let (sender, answer) = oneshot::channel();
-        if session.command(Command::Get(sender)).is_err() {
-            return empty(StatusCode::BAD_REQUEST);
-        }
+        session.command(Command::Get(sender)).map_err(|_| Refusal::UnknownSid)?;
         match answer.await {
-            Ok(Answer::Payload { body, binary }) => {
-                let content_type = if binary { "application/octet-stream" } else { "text/plain; charset=UTF-8" };
-                self.respond_to_poll(headers, content_type, body)
+            Ok(Answer::Payload { body, content_type }) => {
+                let response = self.respond_to_poll(headers, content_type, body);
+                Ok(without_xss_filter(headers, response))
             }
-            Ok(Answer::Taken | Answer::Refused) | Err(_) => empty(StatusCode::BAD_REQUEST),
+            Ok(Answer::Taken | Answer::Refused) => Ok(empty(StatusCode::BAD_REQUEST)),
+            // The session has ended meanwhile.
+            Err(_) => Err(Refusal::UnknownSid),
         }
     }
 
@@ -177,30 +195,41 @@ impl<A: Application> Transport<A> {
         response
     }
 
-    async fn poll_post(&self, request: &mut Request<Incoming>, session: &Arc<Session>) -> Response<Body> {
+    async fn poll_post(
+        &self,
+        request: &mut Request<Incoming>,
+        session: &Arc<Session>,
+    ) -> Result<Response<Body>, Refusal> {
         let content_type = request.headers().get(header::CONTENT_TYPE);
         let binary = content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/octet-stream"));
-        // A client that breaks off in the middle of a body has lost packets: its session ends with the request.
-        let mut guard = CloseGuard(Some(session));
+        // A second one might overtake the first, whose body is still on its way.
+        if !session.begin_post() {
+            session.close(CloseReason::Overlap);
+            return Ok(close_connection(StatusCode::BAD_REQUEST));
+        }
+        let mut post = Post { session, is_answered: false };
         let body = Limited::new(request.body_mut(), session.max_message_bytes());
         let body = match timeout(BODY_TIMEOUT, body.collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
                 session.close(CloseReason::TooLarge);
-                guard.0 = None;
-                return close_connection(StatusCode::PAYLOAD_TOO_LARGE);
+                post.is_answered = true;
+                return Ok(close_connection(StatusCode::PAYLOAD_TOO_LARGE));
             }
-            Ok(Err(_)) | Err(_) => return close_connection(StatusCode::REQUEST_TIMEOUT),
+            Ok(Err(_)) | Err(_) => return Ok(close_connection(StatusCode::REQUEST_TIMEOUT)),
         };
         let (sender, answer) = oneshot::channel();
-        if session.command(Command::Post { body, binary, answer: sender }).is_err() {
-            return empty(StatusCode::BAD_REQUEST);
-        }
+        session.command(Command::Post { body, binary, answer: sender }).map_err(|_| Refusal::UnknownSid)?;
         let answer = answer.await;
-        guard.0 = None;
+        post.is_answered = true;
         match answer {
-            Ok(Answer::Taken) => respond(StatusCode::OK, "text/html", Bytes::from_static(b"ok")),
-            Ok(Answer::Refused | Answer::Payload { .. }) | Err(_) => empty(StatusCode::BAD_REQUEST),
+            Ok(Answer::Taken) => {
+                // Some browsers offer to save text/plain.
+                let response = respond(StatusCode::OK, "text/html", Bytes::from_static(b"ok"));
+                Ok(without_xss_filter(request.headers(), response))
+            }
+            Ok(Answer::Refused | Answer::Payload { .. }) => Ok(empty(StatusCode::BAD_REQUEST)),
+            Err(_) => Err(Refusal::UnknownSid),
         }
     }
 
@@ -218,8 +247,8 @@ impl<A: Application> Transport<A> {
         let transport = self.clone();
         self.shared.tracker.spawn(async move {
             if let Ok(upgraded) = upgrade.await {
-                let channel = Channel::new(take_stream(upgraded), deflate);
-                transport.open(handshake, TransportKind::WebSocket, Some(channel), base64_only, permit);
+                let channel = Channel::new(take_stream(upgraded), deflate).base64_only(base64_only);
+                transport.open(handshake, Way::WebSocket(channel), permit);
             }
         });
         Ok(response)
@@ -229,6 +258,7 @@ impl<A: Application> Transport<A> {
         &self,
         request: &mut Request<Incoming>,
         session: Arc<Session>,
+        base64_only: bool,
     ) -> Result<Response<Body>, Refusal> {
         if !self.config().upgrades() {
             return Err(Refusal::BadRequest);
@@ -239,7 +269,8 @@ impl<A: Application> Transport<A> {
         self.shared.tracker.spawn(async move {
             if let Ok(upgraded) = upgrade.await {
                 // When the session has ended meanwhile, the stream is dropped with the command.
-                let mut channel = Box::new(Channel::new(take_stream(upgraded), deflate));
+                let channel = Channel::new(take_stream(upgraded), deflate).base64_only(base64_only);
+                let mut channel = Box::new(channel);
                 // The answer to the upgrade, which the client waits for before it probes. Whether it is gone shows then.
                 poll_fn(|cx| channel.poll_write(cx)).await.ok();
                 drop(session.command(Command::Candidate(channel)));
@@ -249,14 +280,18 @@ impl<A: Application> Transport<A> {
     }
 }
 
-/// Ends a session unless it is disarmed.
-struct CloseGuard<'a>(Option<&'a Arc<Session>>);
+/// A POST that is under way. A client that breaks off in the middle of a body has lost packets: its session ends with the request.
+struct Post<'a> {
+    session: &'a Session,
+    is_answered: bool,
+}
 
-impl Drop for CloseGuard<'_> {
+impl Drop for Post<'_> {
     fn drop(&mut self) {
-        if let Some(session) = self.0 {
-            session.close(CloseReason::TransportError);
+        if !self.is_answered {
+            self.session.close(CloseReason::TransportError);
         }
+        self.session.end_post();
     }
 }
 
@@ -294,7 +329,9 @@ fn reject(rejection: Rejection) -> Response<Body> {
 
 /// A refused upgrade is a plain answer before the 101.
 fn refuse_upgrade(refusal: Refusal) -> Response<Body> {
-    let mut response = respond(refusal.status(), "text/html", Bytes::from_static(refusal.message().as_bytes()));
+    // Old browsers' WebSockets and proxies know this status; the words say the rest.
+    let status = if refusal == Refusal::Forbidden { StatusCode::BAD_REQUEST } else { refusal.status() };
+    let mut response = respond(status, "text/html", Bytes::from_static(refusal.message().as_bytes()));
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
@@ -306,6 +343,15 @@ fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Respo
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Old Internet Explorers take a payload for an attack by script unless they are told that it is none.
+fn without_xss_filter(headers: &HeaderMap, mut response: Response<Body>) -> Response<Body> {
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    if agent.is_some_and(|agent| agent.contains(";MSIE") || agent.contains("Trident/")) {
+        response.headers_mut().insert(header::X_XSS_PROTECTION, HeaderValue::from_static("0"));
+    }
     response
 }
 

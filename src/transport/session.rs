@@ -58,6 +58,8 @@ pub struct Session {
     ping_interval: Duration,
     /// Whether any packet waits for proof of its arrival: what a session's task looks at before it takes the lock.
     tracks: AtomicBool,
+    /// Whether a POST is under way.
+    posting: AtomicBool,
     volatile_dropped: Arc<AtomicU64>,
     state: Mutex<State>,
     waker: AtomicWaker,
@@ -90,7 +92,7 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) enum Answer {
     /// The packets that waited, as one payload.
-    Payload { body: Bytes, binary: bool },
+    Payload { body: Bytes, content_type: &'static str },
     /// The packets of a POST were taken.
     Taken,
     /// The request broke the protocol.
@@ -123,6 +125,7 @@ impl Session {
             max_message_bytes: AtomicUsize::new(max_message_bytes),
             ping_interval,
             tracks: AtomicBool::new(false),
+            posting: AtomicBool::new(false),
             volatile_dropped: Arc::default(),
             state: Mutex::new(state),
             waker: AtomicWaker::new(),
@@ -254,6 +257,16 @@ impl Session {
         drop(state);
         self.waker.wake();
         Ok(())
+    }
+
+    /// Notes that a POST begins; `false` when another one is under way.
+    pub(super) fn begin_post(&self) -> bool {
+        !self.posting.swap(true, Ordering::AcqRel)
+    }
+
+    /// The POST is over, however it went.
+    pub(super) fn end_post(&self) {
+        self.posting.store(false, Ordering::Release);
     }
 
     pub(super) fn register(&self, waker: &std::task::Waker) {

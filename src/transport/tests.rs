@@ -16,7 +16,7 @@ use tokio::{
     time::advance,
 };
 
-use super::*;
+use super::{channel::Channel, *};
 use crate::protocol::engineio::Version;
 
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -140,8 +140,7 @@ impl Pair {
         let (query, fetch_site) = ("".into(), None);
         let handshake =
             Handshake { version, query, authorization: None, cookie: None, origin: None, fetch_site, address };
-        let session =
-            transport.open(handshake, TransportKind::WebSocket, Some(Channel::new(Box::new(io), None)), false, None);
+        let session = transport.open(handshake, Way::WebSocket(Channel::new(Box::new(io), None)), None);
         let mut pair = Self { version, session, told, wire, writes };
         assert_eq!(pair.frame().await.1.first(), Some(&b'0'));
         pair
@@ -357,4 +356,27 @@ fn the_mark_of_a_ping_covers_only_what_was_taken_before_it() {
     assert_eq!(session.take_outgoing_with_ping(2, &mut taken, clock::now()), None, "one is on its way");
     assert_eq!(taken.len(), 4);
     assert_eq!(seqs(&session.pong(clock::now())), [1, 2, 3]);
+}
+
+/// Else it would wait for an answer that nobody gives, and a server that stops would wait for it.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_comes_after_the_end_is_refused() {
+    for reason in [CloseReason::ServerClose, CloseReason::Shutdown, CloseReason::ParseError] {
+        let (sender, mut told) = unbounded_channel();
+        let tracker = TaskTracker::new();
+        let transport = Transport::new(Config::default(), Recorder(sender), tracker.clone());
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let (version, query, fetch_site) = (Version::V4, "".into(), None);
+        let handshake =
+            Handshake { version, query, authorization: None, cookie: None, origin: None, fetch_site, address };
+        let session = transport.open(handshake, Way::Polling(task::PayloadForm::default()), None);
+        session.close(reason);
+        // Nobody fetches the close packet.
+        tracker.close();
+        tracker.wait().await;
+        assert_eq!(transport.sessions(), 0);
+        while told.recv().await != Some(Told::Closed(reason)) {}
+        let (answer, _) = tokio::sync::oneshot::channel();
+        assert!(session.command(session::Command::Get(answer)).is_err());
+    }
 }

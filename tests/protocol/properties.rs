@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use hobnob::protocol::{
-    engineio::{Packet, Version, payload},
+    engineio::{Jsonp, Packet, Version, jsonp, payload},
     socketio::{self, Body, Decoder, Limits, Revision, packet::MAX_ID},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -39,6 +39,25 @@ proptest! {
         let encoded = payload::encode(version, &packets, base64_only);
         let read: Result<Vec<_>, _> = payload::decode(version, &encoded.body, encoded.binary).collect();
         prop_assert_eq!(read, Ok(packets));
+    }
+
+    #[test]
+    fn a_payload_survives_script_and_form(payload in "([a-zé€😀\u{2028}\u{2029}\"&+%=\n\r]|\\\\[n\\\\\"u]){0,24}", form in vec(any::<u8>(), 0..40)) {
+        let script = Jsonp::from_query("5").wrap(payload.as_bytes());
+        let literal = script.strip_prefix("___eio[5](").and_then(|rest| rest.strip_suffix(");")).expect("a call");
+        let breaks_no_line = !literal.contains(['\u{2028}', '\u{2029}', '\n']);
+        prop_assert!(breaks_no_line);
+        prop_assert_eq!(serde_json::from_str::<String>(literal).ok(), Some(payload.clone()));
+
+        // As clients write it: first what looks like a newline already, then newlines. A backslash in front of a newline, which no
+        // JSON has, comes out as one of the former.
+        prop_assume!(!payload.contains("\\\n"));
+        let field = payload.replace("\\n", "\\\n").replace('\n', "\\n");
+        let written = form_urlencoded::Serializer::new(String::new()).append_pair("d", &field).finish();
+        prop_assert_eq!(jsonp::from_form(written.as_bytes()), Some(payload));
+
+        let fields = form_urlencoded::parse(&form).filter(|(name, _)| name == "d").count();
+        prop_assert_eq!(jsonp::from_form(&form).is_some(), fields == 1);
     }
 
     #[test]

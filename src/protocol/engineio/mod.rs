@@ -3,12 +3,14 @@
 //! Owns packets, polling payloads and what differs between protocol versions 3 and 4. It must not know what a text
 //! message contains.
 
+pub mod jsonp;
 pub mod packet;
 pub mod payload;
 pub mod session;
 
 use thiserror::Error;
 
+pub use jsonp::Jsonp;
 pub use packet::Packet;
 pub use session::{CloseReason, Output, Session, Timing};
 

@@ -11,7 +11,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{BYTES_PER_TURN, Phase, Post, SessionTask, Transport, outbound::discard};
 use crate::{
     clock,
-    protocol::engineio::{CloseReason, Packet, Version, payload},
+    protocol::engineio::{CloseReason, Packet, Version, jsonp, payload},
     transport::{
         Connection,
         channel::{Continue, ReadEnd},
@@ -63,15 +63,20 @@ impl<C: Connection> SessionTask<C> {
     }
 
     fn handle_post(&mut self, body: Bytes, binary: bool, answer: oneshot::Sender<Answer>) {
-        match (&self.transport, &self.post, self.phase) {
-            (Transport::Polling(_), None, Phase::Open) => {
-                self.post = Some(Box::new(Post { rest: body, binary, answer }));
+        let (payload, binary) = match &self.form.jsonp {
+            Some(_) => (jsonp::from_form(&body).map(Bytes::from), false),
+            None => (Some(body), binary),
+        };
+        match (&self.transport, &self.post, self.phase, payload) {
+            (Transport::Polling(_), None, Phase::Open, Some(rest)) => {
+                self.post = Some(Box::new(Post { rest, binary, answer }));
             }
-            (Transport::Polling(_), Some(_), Phase::Open) => {
+            (Transport::Polling(_), waiting, Phase::Open, _) => {
+                let reason = if waiting.is_some() { CloseReason::Overlap } else { CloseReason::ParseError };
                 answer.send(Answer::Refused).ok();
-                self.close(CloseReason::Overlap);
+                self.close(reason);
             }
-            (Transport::Polling(_) | Transport::WebSocket(_), _, _) => {
+            (Transport::Polling(_) | Transport::WebSocket(_), _, _, _) => {
                 answer.send(Answer::Refused).ok();
             }
         }

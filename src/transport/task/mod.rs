@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     clock,
-    protocol::engineio::{self, CloseReason},
+    protocol::engineio::{self, CloseReason, Jsonp, TransportKind},
 };
 
 /// Messages handled before the task lets others run: a flood from one client must not starve the rest, and receivers get to
@@ -48,7 +48,7 @@ pub(super) struct SessionTask<C: Connection> {
     /// The code of our close frame, when it is not the reason's own: how the client broke the WebSocket protocol, or what it said
     /// itself.
     close_code: Option<u16>,
-    base64_only: bool,
+    form: PayloadForm,
     /// When proof of arrival was last asked for.
     proof_asked: Instant,
     /// When it has to be asked for again.
@@ -58,6 +58,33 @@ pub(super) struct SessionTask<C: Connection> {
     wants_frame_ping: bool,
     timer: Pin<Box<Sleep>>,
     phase: Phase,
+}
+
+/// How a session begins.
+pub(super) enum Way {
+    /// With a poll.
+    Polling(PayloadForm),
+    /// On a WebSocket.
+    WebSocket(Channel),
+}
+
+impl Way {
+    /// Its name.
+    pub(super) fn kind(&self) -> TransportKind {
+        match self {
+            Self::Polling(_) => TransportKind::Polling,
+            Self::WebSocket(_) => TransportKind::WebSocket,
+        }
+    }
+}
+
+/// In which form a client takes, and sends, its polling payloads.
+#[derive(Debug, Default)]
+pub(super) struct PayloadForm {
+    /// Binary messages as base64 only.
+    pub(super) base64_only: bool,
+    /// Within scripts, and forms.
+    pub(super) jsonp: Option<Jsonp>,
 }
 
 enum Transport {
@@ -87,10 +114,12 @@ impl<C: Connection> SessionTask<C> {
         registry: Arc<Registry>,
         engine: engineio::Session,
         connection: C,
-        channel: Option<Channel>,
-        base64_only: bool,
+        way: Way,
     ) -> Self {
-        let transport = channel.map_or(Transport::Polling(None), Transport::WebSocket);
+        let (transport, form) = match way {
+            Way::Polling(form) => (Transport::Polling(None), form),
+            Way::WebSocket(channel) => (Transport::WebSocket(channel), PayloadForm::default()),
+        };
         let timer = Box::pin(sleep_until(engine.deadline().into()));
         Self {
             session,
@@ -101,7 +130,7 @@ impl<C: Connection> SessionTask<C> {
             candidate: None,
             post: None,
             close_code: None,
-            base64_only,
+            form,
             proof_asked: clock::now(),
             proof_due: None,
             wants_frame_ping: false,
@@ -151,8 +180,9 @@ impl<C: Connection> Future for SessionTask<C> {
 /// However the task ends, a panic included, the session leaves the registry and the layer above hears of it.
 impl<C: Connection> Drop for SessionTask<C> {
     fn drop(&mut self) {
+        // A request that came too late is answered, since what waits for its answer goes with it.
+        self.session.seal(false);
         if self.phase == Phase::Open {
-            self.session.seal(false);
             self.connection.handle_unconfirmed(&self.session.take_unconfirmed());
             self.connection.handle_close(CloseReason::TransportError);
         }

@@ -29,6 +29,11 @@ const SHUTDOWN_POLL: Duration = Duration::from_secs(2);
 /// How long a session that the server closes waits for the poll that carries the close packet.
 const CLOSE_POLL: Duration = Duration::from_secs(30);
 
+/// Content types of polling answers.
+const TEXT: &str = "text/plain; charset=UTF-8";
+const OCTETS: &str = "application/octet-stream";
+const SCRIPT: &str = "text/javascript; charset=UTF-8";
+
 impl<C: Connection> SessionTask<C> {
     pub(super) fn drain_engine(&mut self) {
         while let Some(output) = self.engine.poll_output() {
@@ -204,8 +209,14 @@ impl<C: Connection> SessionTask<C> {
         } else {
             packets
         };
-        let payload::Encoded { body, binary } = payload::encode(self.engine.version(), packets, self.base64_only);
-        answer.send(Answer::Payload { body: body.into(), binary }).is_ok()
+        // A script holds text only.
+        let base64_only = self.form.base64_only || self.form.jsonp.is_some();
+        let payload::Encoded { body, binary } = payload::encode(self.engine.version(), packets, base64_only);
+        let payload = match &self.form.jsonp {
+            Some(jsonp) => Answer::Payload { body: jsonp.wrap(&body).into(), content_type: SCRIPT },
+            None => Answer::Payload { body: body.into(), content_type: if binary { OCTETS } else { TEXT } },
+        };
+        answer.send(payload).is_ok()
     }
 
     fn poll_write_websocket(&mut self, cx: &mut Context<'_>) -> bool {
