@@ -11,6 +11,16 @@ pub(super) struct OutboxLimits {
     pub(super) bytes: usize,
 }
 
+/// What is left of the limits while the process is short of memory, as a share.
+const SCARCE_SHARE: usize = 8;
+
+impl OutboxLimits {
+    /// The limits while the process is short of memory: those who read slowly are cut off sooner, the others notice nothing.
+    pub(super) fn when_memory_is_scarce(self) -> Self {
+        Self { packets: self.packets / SCARCE_SHARE, bytes: self.bytes / SCARCE_SHARE }
+    }
+}
+
 /// The queue of one session. It holds no memory while empty.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {

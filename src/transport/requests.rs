@@ -2,7 +2,11 @@
 //!
 //! Spec: Engine.IO v4, "Handshake", "HTTP long-polling", "Upgrade".
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -36,6 +40,8 @@ enum Refusal {
     UnsupportedVersion = 5,
     /// The server takes no new sessions; known to no client, which all try again on any failure.
     Stopping = 6,
+    /// The process is short of memory; as unknown to clients.
+    Crowded = 8,
 }
 
 /// The number of [`reject`], after those of [`Refusal`].
@@ -50,11 +56,19 @@ impl Refusal {
             Self::BadRequest => "Bad request",
             Self::UnsupportedVersion => "Unsupported protocol version",
             Self::Stopping => "Server is shutting down",
+            Self::Crowded => "Server has no memory for more sessions",
         }
     }
 
     fn status(self) -> StatusCode {
-        if self == Self::Stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_REQUEST }
+        match self {
+            Self::Stopping | Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TransportUnknown
+            | Self::UnknownSid
+            | Self::BadHandshakeMethod
+            | Self::BadRequest
+            | Self::UnsupportedVersion => StatusCode::BAD_REQUEST,
+        }
     }
 }
 
@@ -124,6 +138,9 @@ impl<A: Application> Transport<A> {
         let version = version.ok_or(Refusal::UnsupportedVersion)?;
         if self.shared.closing.get().is_some() {
             return Err(Refusal::Stopping);
+        }
+        if self.shared.memory_is_scarce.load(Ordering::Relaxed) {
+            return Err(Refusal::Crowded);
         }
         let permit = match self.application().admit(peer.ip()) {
             Ok(permit) => permit,

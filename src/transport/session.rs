@@ -59,6 +59,8 @@ pub struct Session {
     /// Whether any packet waits for proof of its arrival: what a session's task looks at before it takes the lock.
     tracks: AtomicBool,
     volatile_dropped: Arc<AtomicU64>,
+    /// Whether the process is short of memory.
+    memory_is_scarce: Arc<AtomicBool>,
     state: Mutex<State>,
     waker: AtomicWaker,
 }
@@ -124,6 +126,7 @@ impl Session {
             ping_interval,
             tracks: AtomicBool::new(false),
             volatile_dropped: Arc::default(),
+            memory_is_scarce: Arc::default(),
             state: Mutex::new(state),
             waker: AtomicWaker::new(),
         }
@@ -132,6 +135,11 @@ impl Session {
     /// Counts what is dropped for this session together with others.
     pub(super) fn count_dropped(&mut self, counter: &Arc<AtomicU64>) {
         self.volatile_dropped = Arc::clone(counter);
+    }
+
+    /// Has less wait for this session while `memory_is_scarce`.
+    pub(super) fn follow_memory(&mut self, memory_is_scarce: &Arc<AtomicBool>) {
+        self.memory_is_scarce = Arc::clone(memory_is_scarce);
     }
 
     /// The session id. It is a credential: log its `Debug` form only.
@@ -223,7 +231,7 @@ impl Session {
         if state.sealed || (receipt.is_some() && state.unconfirmed.has_ended()) {
             return;
         }
-        match state.outbox.push(packets, volatile, self.limits) {
+        match state.outbox.push(packets, volatile, self.limits()) {
             Queued::Yes => {
                 state.unconfirmed.push(packets.len());
                 if let Some(receipt) = receipt {
@@ -242,6 +250,10 @@ impl Session {
         }
         drop(state);
         self.waker.wake();
+    }
+
+    fn limits(&self) -> OutboxLimits {
+        if self.memory_is_scarce.load(Ordering::Relaxed) { self.limits.when_memory_is_scarce() } else { self.limits }
     }
 
     /// Leaves a request for the task; gives it back when the session has ended or too many wait.
@@ -346,7 +358,7 @@ impl Session {
     /// True when nothing more should be read from the client: it does not take its answers, or the session is ending.
     pub(super) fn pauses_reading(&self) -> bool {
         let state = self.lock();
-        state.close.is_some() || state.outbox.is_half_full(self.limits)
+        state.close.is_some() || state.outbox.is_half_full(self.limits())
     }
 
     pub(super) fn close_reason(&self) -> Option<CloseReason> {

@@ -12,6 +12,7 @@ use super::{
     positions::Position,
 };
 use crate::{
+    codes::ErrorCode,
     features::{
         conversations::{LOG, go_live},
         messages::{LoggedChange, MessageNew, Replayed},
@@ -101,7 +102,11 @@ impl Flush {
         let dropped = backlog.take_dropped();
         if dropped > 0 {
             let passed = backlog.cursors().map(|(id, cursor)| shared.conversations.pass_over(&self.user, id, cursor));
-            try_join_all(passed).await?;
+            match try_join_all(passed).await {
+                // Told again the next time.
+                Err(refusal) if refusal.code == ErrorCode::StorageFull => {}
+                passed => drop(passed?),
+            }
             self.tell_dropped(dropped);
         }
         Ok(backlog)
@@ -228,7 +233,7 @@ async fn read_page(mut backlog: Backlog) -> Result<(Backlog, Page), Refusal> {
 }
 
 async fn blocking<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-    let failed = |_| Refusal::new(crate::codes::ErrorCode::Internal, "the server failed to read the offline queue");
+    let failed = |_| Refusal::new(ErrorCode::Internal, "the server failed to read the offline queue");
     tokio::task::spawn_blocking(read).await.map_err(failed)
 }
 
