@@ -50,9 +50,10 @@ async fn p14_slow_readers_delay_nobody_are_spared_the_ephemeral_then_cut_and_mis
     for name in &names[1..MEMBERS - 2] {
         readers.push(Client::connect(server.address, name).await);
     }
-    let id = sender.group(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let members: Vec<_> = names.iter().map(String::as_str).collect();
     let text = |n: usize| format!("{n:04} {}", "x".repeat(4900));
-    let before = rounds(&sender, &mut readers, &id, &(0..30).map(text).collect::<Vec<_>>()).await;
+    let without = sender.group(&members[..MEMBERS - 2]).await;
+    let before = rounds(&sender, &mut readers, &without, &(0..30).map(text).collect::<Vec<_>>()).await;
 
     let stopped = Raw::narrow(server.address).await.open(Some(&token::of(&names[MEMBERS - 1]))).await;
     let mut slow = Raw::narrow(server.address).await.open(Some(&token::of(&names[MEMBERS - 2]))).await;
@@ -63,14 +64,17 @@ async fn p14_slow_readers_delay_nobody_are_spared_the_ephemeral_then_cut_and_mis
             time_passes(5.0).await;
         }
     });
-    let (mut count, mut during) = (30, Vec::new());
+    let id = sender.group(&members).await;
+    let (mut count, mut during) = (0, Vec::new());
     let mut dropped_first = false;
     while metric(&server, "hobnob_slow_consumers_total").await < 2 {
         assert!(count < 3000, "nobody is cut");
         during.extend(rounds(&sender, &mut readers, &id, &(count..count + 20).map(text).collect::<Vec<_>>()).await);
         count += 20;
-        sender.emit("user:typing", &json!({"conversationId": id, "isTyping": count % 40 == 0}));
-        sender.ok("heartbeat", json!({})).await;
+        // Another one each time: the same one is told less often.
+        let typist = &readers[count / 20 % readers.len()];
+        typist.emit("user:typing", &json!({"conversationId": id, "isTyping": true}));
+        typist.ok("heartbeat", json!({})).await;
         let dropped = metric(&server, "hobnob_volatile_dropped_total").await;
         dropped_first |= dropped > 0 && metric(&server, "hobnob_slow_consumers_total").await == 0;
     }
