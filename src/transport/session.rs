@@ -339,7 +339,7 @@ impl Session {
 
     /// Takes up to `packets` from the front of the queue.
     pub(super) fn take_outgoing(&self, packets: usize, into: &mut VecDeque<Outgoing>) {
-        self.lock().outbox.take(packets, into);
+        self.lock().outbox.take_in_hand(packets, into);
     }
 
     /// The same, and the mark of a ping that the caller writes behind what it took, if nothing else waits and none is on its way.
@@ -351,7 +351,7 @@ impl Session {
         now: Instant,
     ) -> Option<u64> {
         let mut state = self.lock();
-        state.outbox.take(packets, into);
+        state.outbox.take_in_hand(packets, into);
         (state.outbox.is_empty() && state.unconfirmed.mark().is_none()).then(|| state.unconfirmed.ping(now))
     }
 

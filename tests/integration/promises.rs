@@ -3,7 +3,9 @@
 mod access;
 mod delivery;
 mod disk;
+mod edges;
 mod limits;
+mod memory;
 mod overload;
 mod telling;
 

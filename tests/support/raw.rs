@@ -174,6 +174,18 @@ impl Raw {
         code
     }
 
+    /// Whether the server has left the connection open so far.
+    pub fn is_open(&mut self) -> bool {
+        let mut chunk = [0; 4096];
+        loop {
+            match self.stream.try_read(&mut chunk) {
+                Ok(1..) => {}
+                Ok(0) => return false,
+                Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+            }
+        }
+    }
+
     /// Ends the connection at once, with a reset.
     pub fn reset(self) {
         self.stream.set_zero_linger().expect("an option");

@@ -28,6 +28,8 @@ const PAGE: usize = 100;
 /// Bytes after which a page is interrupted in the same way: with the names of the reference app they go out twice, and long texts must
 /// not fill what may wait for a client.
 const PAGE_BYTES: usize = 65_536;
+/// Changes whose messages are read at a time.
+const READ_TOGETHER: usize = 8;
 /// What may be told in one go where a conversation goes live. More is another page.
 const MAX_REST: usize = 16;
 /// Conversations that go live in one commit. Nobody else's commit goes on while they do.
@@ -137,26 +139,29 @@ impl Flush {
 
     /// Tells one page. False when there was nothing to tell.
     async fn tell(&self, backlog: &Backlog, page: &Page, proved: &Notify) -> Result<bool, Refusal> {
-        let replayed = self.queue.shared.messages.replay(&page.changes)?;
-        self.tell_gone(&replayed);
         let (mut messages, mut bytes) = (Vec::new(), 0);
         let mut told = false;
-        for (change, event) in page.changes.iter().zip(replayed) {
-            // Somebody who was removed a moment ago gets no more.
-            let Some(event) = event.filter(|_| self.may_see(change.conversation)) else { continue };
-            if self.is_no_news(change, &event) {
-                continue;
-            }
+        // In small steps: what is not told yet while a slow client is waited for should not be in memory.
+        for changes in page.changes.chunks(READ_TOGETHER) {
             if bytes >= PAGE_BYTES {
                 bytes = 0;
                 self.tell_together(&std::mem::take(&mut messages));
                 self.wait_for(proved).await;
             }
-            told = true;
-            let is_message = event.name == MessageNew::NAME;
-            let json = self.tell_one(backlog, change, event);
-            bytes += json.len();
-            messages.extend(is_message.then_some(json));
+            let replayed = self.queue.shared.messages.replay(changes)?;
+            self.tell_gone(&replayed);
+            for (change, event) in changes.iter().zip(replayed) {
+                // Somebody who was removed a moment ago gets no more.
+                let Some(event) = event.filter(|_| self.may_see(change.conversation)) else { continue };
+                if self.is_no_news(change, &event) {
+                    continue;
+                }
+                told = true;
+                let is_message = event.name == MessageNew::NAME;
+                let json = self.tell_one(backlog, change, event);
+                bytes += json.len();
+                messages.extend(is_message.then_some(json));
+            }
         }
         self.tell_together(&messages);
         Ok(told)

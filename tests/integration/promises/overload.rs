@@ -234,15 +234,15 @@ async fn p18_with_scarce_memory_new_sessions_are_refused_and_those_that_are_ther
 
 #[test]
 fn p18_settings_that_need_more_memory_than_allowed_are_refused_with_the_sum() {
-    let settings = "[server]\nmemory_high_bytes = 500000000\nmax_connections = 10000\n[storage]\ncache_bytes = 2000000\n";
+    let settings = "[server]\nmemory_high_bytes = 300000000\nmax_connections = 10000\n[storage]\ncache_bytes = 2000000\n";
     let sandbox = Sandbox::new().with("config.toml", settings);
     for command in [&["serve"][..], &["check-config"]] {
         let line = sandbox.run(command).failed(78);
         assert_eq!(
             line,
-            "config.toml:2: `server.memory_high_bytes` is 500000000, less than what may be in memory at once: 2000000 \
-             (`storage.cache_bytes`) + 134217728 (what waits to be written) + 655360000 (`server.max_connections` = 10000, \
-             `socketio.unauthenticated_bytes` = 65536 each) = 791577728 bytes"
+            "config.toml:2: `server.memory_high_bytes` is 300000000, less than what may be in memory at once: 2000000 \
+             (`storage.cache_bytes`) + 134217728 (what waits to be written) + 163840000 (`server.max_connections` = 10000, \
+             `socketio.unauthenticated_bytes` = 16384 each) = 300057728 bytes"
         );
     }
 }
