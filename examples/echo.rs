@@ -7,8 +7,8 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::Parser;
 use hobnob::{
-    codes::ErrorCode,
     cluster::Single,
+    codes::ErrorCode,
     http::{self, Body, Origins, Stopper},
     protocol::engineio::{CloseReason, Packet},
     server::{
@@ -251,7 +251,11 @@ struct Gate {
 impl Gate {
     fn check(&self, request: &ConnectRequest) -> Result<(), ConnectError> {
         let Some(secret) = &self.jwt_secret else { return Ok(()) };
-        let refused = |message: &str| ConnectError { message: format!("Unauthorized - {message}"), data: None, code: ErrorCode::Unauthorized };
+        let refused = |message: &str| ConnectError {
+            message: format!("Unauthorized - {message}"),
+            data: None,
+            code: ErrorCode::Unauthorized,
+        };
         let token = if let Some(auth) = &request.auth {
             decode_json::<Auth>(auth).ok().map(|auth| auth.token)
         } else {

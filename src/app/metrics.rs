@@ -43,7 +43,9 @@ pub(super) fn connect(
         fs::metadata(&database).map(|file| vec![Sample::plain(file.len())]).unwrap_or_default()
     });
     let dir = config.dir.clone();
-    metrics.read("disk_free_bytes", move || resources::disk(&dir).map(|disk| Sample::plain(disk.free)).into_iter().collect());
+    metrics.read("disk_free_bytes", move || {
+        resources::disk(&dir).map(|disk| Sample::plain(disk.free)).into_iter().collect()
+    });
     metrics.read("memory_bytes", || resources::memory_in_use().map(Sample::plain).into_iter().collect());
     let lost = logging.clone();
     metrics.read("log_lines_lost", move || lost.lost().map(|(reason, lines)| Sample::labelled(reason, lines)).to_vec());

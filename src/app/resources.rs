@@ -67,7 +67,12 @@ pub(super) fn memory_in_use() -> Option<u64> {
 fn memory_limit() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| kilobytes(&text, "MemTotal:"));
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    groups.lines().flat_map(limit_files).filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).chain(machine).min()
+    groups
+        .lines()
+        .flat_map(limit_files)
+        .filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
+        .chain(machine)
+        .min()
 }
 
 /// Where a line of `/proc/self/cgroup` may have its limit: at its group, and at the root, which is the group in most containers.

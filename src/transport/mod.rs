@@ -253,7 +253,8 @@ impl<A: Application> Transport<A> {
         base64_only: bool,
         permit: Option<Permit>,
     ) -> Arc<Session> {
-        let Shared { config, application, registry, tracker, closing, volatile_dropped, memory_is_scarce } = &*self.shared;
+        let Shared { config, application, registry, tracker, closing, volatile_dropped, memory_is_scarce } =
+            &*self.shared;
         let limits = OutboxLimits { packets: config.outbox_packets, bytes: config.outbox_bytes };
         let mut session = Session::new(
             Sid::fresh(),

@@ -37,7 +37,8 @@ impl Target {
 
     /// The others are served, and nothing has panicked.
     async fn goes_on(&mut self, after: &str) {
-        let sent = self.ann.ok("message:send", json!({"conversationId": self.id, "content": format!("after {after}")})).await;
+        let sent =
+            self.ann.ok("message:send", json!({"conversationId": self.id, "content": format!("after {after}")})).await;
         assert_eq!(self.ben.event("message:new").await["id"], sent["id"], "{after}");
         self.server.calm_log();
     }
@@ -85,7 +86,8 @@ async fn a_flood_of_connects_in_one_body_costs_neither_time_nor_memory() {
             let sid = target.sid(&path).await;
             let body = vec![one; count].join(between);
             let answer =
-                http::try_request(target.server.address, "POST", &format!("{path}&sid={sid}"), &[], body.as_bytes()).await;
+                http::try_request(target.server.address, "POST", &format!("{path}&sid={sid}"), &[], body.as_bytes())
+                    .await;
             let status = answer.map(|answer| answer.status);
             assert!(matches!(status, None | Some(200 | 400 | 413)), "{one} {count}: {status:?}");
             target.goes_on(one).await;
@@ -260,7 +262,11 @@ async fn odd_handshakes_are_refused_or_harmless() {
     for (what, more, status) in [
         ("an extension named like a property", "Sec-WebSocket-Extensions: constructor\r\n".to_owned(), 101),
         ("an extension of blanks", format!("Sec-WebSocket-Extensions: a{}b\r\n", " ".repeat(12_000)), 101),
-        ("parameters without end", format!("Sec-WebSocket-Extensions: permessage-deflate{}\r\n", "; a".repeat(4_000)), 101),
+        (
+            "parameters without end",
+            format!("Sec-WebSocket-Extensions: permessage-deflate{}\r\n", "; a".repeat(4_000)),
+            101,
+        ),
         ("a protocol of blanks", format!("Sec-WebSocket-Protocol: {}x\r\n", " ".repeat(12_000)), 101),
         ("a user agent of colours", "User-Agent: \x1b[31m${jndi:ldap://x}\u{fffd}\r\n".to_owned(), 101),
         ("more headers than allowed", "A: b\r\n".repeat(120), 431),
@@ -307,7 +313,9 @@ async fn requests_that_could_be_read_in_two_ways_are_refused_and_paths_lead_nowh
         assert!(status.is_none_or(|status| (400..500).contains(&status)), "{what}: {status:?}");
         target.goes_on(what).await;
     }
-    for path in ["/../../etc/passwd", "/..%2f..%2fetc/passwd", "//etc/passwd", "/socket.io/../metrics", "/.env", "/%2e%2e/"] {
+    for path in
+        ["/../../etc/passwd", "/..%2f..%2fetc/passwd", "//etc/passwd", "/socket.io/../metrics", "/.env", "/%2e%2e/"]
+    {
         let answer = target.get(path).await;
         assert_eq!(answer.status, 404, "{path}: {answer:?}");
         assert!(!answer.body.contains("root:"), "{path}");

@@ -132,7 +132,9 @@ impl Raw {
     pub async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
             let (head, length) = match self.read.get(1) {
-                Some(126) => (4, self.read.get(2..4).map(|bytes| usize::from(u16::from_be_bytes([bytes[0], bytes[1]])))),
+                Some(126) => {
+                    (4, self.read.get(2..4).map(|bytes| usize::from(u16::from_be_bytes([bytes[0], bytes[1]]))))
+                }
                 Some(127) => {
                     let length = self.read.get(2..10).map(|bytes| u64::from_be_bytes(bytes.try_into().expect("eight")));
                     (10, length.map(|length| usize::try_from(length).expect("a length")))

@@ -139,7 +139,11 @@ async fn p19_on_a_disk_without_any_room_the_server_starts_reads_and_recovers() {
     server.kill().await;
     disk.fill_up();
     let server = Server::start_with(&sandbox, &[("HOBNOB_STORAGE__MIN_FREE_BYTES", &free)]).await;
-    assert_eq!(within_ready(&server, 503).await["obstacles"], json!(["P19: the disk is full"]), "from the first moment on");
+    assert_eq!(
+        within_ready(&server, 503).await["obstacles"],
+        json!(["P19: the disk is full"]),
+        "from the first moment on"
+    );
     let ann = Client::connect(server.address, "ann").await;
     let draft = json!({"conversationId": id, "content": "after"});
     ann.refused("storage_full", "message:send", draft.clone()).await;
@@ -174,7 +178,8 @@ async fn p20_after_an_error_of_the_disk_the_process_ends_with_its_code_and_the_n
     let (mut server, clients, id) = group(&sandbox, &["ann", "ben"]).await;
     drop(clients);
     for (calls, error) in [("fdatasync,fsync", "EIO"), ("pwrite64", "ENOSPC"), ("pwrite64", "EIO")] {
-        let draft = |text: &str| json!({"conversationId": id, "content": text, "clientId": format!("{text} {calls} {error}")});
+        let draft =
+            |text: &str| json!({"conversationId": id, "content": text, "clientId": format!("{text} {calls} {error}")});
         let ann = Client::connect(server.address, "ann").await;
         ann.ok("message:send", draft("before")).await;
         let mut packets = Packets::join(server.address, "", &token::of("ben")).await;

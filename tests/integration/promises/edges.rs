@@ -161,8 +161,7 @@ async fn p16_requests_beyond_a_limit_are_refused_with_their_status() {
 #[tokio::test(flavor = "multi_thread")]
 async fn p16_sockets_of_a_user_and_sessions_of_an_address_are_limited() {
     let sandbox = Sandbox::new();
-    let variables =
-        [("HOBNOB_RATE_LIMITS__SOCKETS_PER_USER", "32"), ("HOBNOB_SERVER__TRUSTED_PROXIES", "127.0.0.1")];
+    let variables = [("HOBNOB_RATE_LIMITS__SOCKETS_PER_USER", "32"), ("HOBNOB_SERVER__TRUSTED_PROXIES", "127.0.0.1")];
     let server = Server::start_with(&sandbox, &variables).await;
     let join = || Client::join(server.address, "/", json!({"token": token::of("ann")}));
     let mut clients = Vec::new();

@@ -104,7 +104,8 @@ async fn p14_slow_readers_delay_nobody_are_spared_the_ephemeral_then_cut_and_mis
 }
 
 async fn prlimit(id: u32, soft: u32, hard: u32) {
-    let status = Command::new("prlimit").args([format!("--pid={id}"), format!("--nofile={soft}:{hard}")]).status().await;
+    let status =
+        Command::new("prlimit").args([format!("--pid={id}"), format!("--nofile={soft}:{hard}")]).status().await;
     assert!(status.expect("prlimit is installed").success());
 }
 
@@ -234,7 +235,8 @@ async fn p18_with_scarce_memory_new_sessions_are_refused_and_those_that_are_ther
 
 #[test]
 fn p18_settings_that_need_more_memory_than_allowed_are_refused_with_the_sum() {
-    let settings = "[server]\nmemory_high_bytes = 300000000\nmax_connections = 10000\n[storage]\ncache_bytes = 2000000\n";
+    let settings =
+        "[server]\nmemory_high_bytes = 300000000\nmax_connections = 10000\n[storage]\ncache_bytes = 2000000\n";
     let sandbox = Sandbox::new().with("config.toml", settings);
     for command in [&["serve"][..], &["check-config"]] {
         let line = sandbox.run(command).failed(78);
