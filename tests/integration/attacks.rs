@@ -253,7 +253,7 @@ async fn upgrades_that_are_broken_off_leave_nothing_behind() {
             tokio::task::yield_now().await;
         }
     };
-    crate::support::within("the sessions to be swept", swept).await;
+    crate::support::within("the sessions to be swept", Box::pin(swept)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

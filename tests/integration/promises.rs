@@ -49,7 +49,7 @@ async fn within_ready(server: &Server, expected: u16) -> Value {
             time_passes(0.05).await;
         }
     };
-    within("readiness", ready).await
+    within("readiness", Box::pin(ready)).await
 }
 
 /// Seconds of processor time that the server has used.

@@ -40,11 +40,11 @@ pub fn head(first: u8, length: u64) -> Vec<u8> {
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(length @ ..126), _) => head.push(0x80 | length),
         (_, Ok(length)) => {
-            head.push(0x80 | 126);
+            head.push(0x80 | 0x7e);
             head.extend(length.to_be_bytes());
         }
         _ => {
-            head.push(0x80 | 127);
+            head.push(0x80 | 0x7f);
             head.extend(length.to_be_bytes());
         }
     }

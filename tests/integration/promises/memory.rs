@@ -75,7 +75,7 @@ async fn cost(what: &str, count: u64, limit: u64, open: impl AsyncFn(SocketAddr,
         connections.push(open(address, 20 + n).await);
     }
     let each = settled(&server).await.saturating_sub(before) / count;
-    println!("{what}: {each} bytes each");
+    eprintln!("{what}: {each} bytes each");
     assert!(each <= limit, "{what}: {each} bytes each, at most {limit} are promised");
     // All of them are still there: none was cut instead of being kept.
     for connection in &mut connections {
