@@ -8,6 +8,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use clap::Parser;
 use hobnob::{
     cluster::Single,
+    codes::ErrorCode,
     http::{self, Body, Origins, Stopper},
     protocol::engineio::{CloseReason, Packet},
     server::{
@@ -254,7 +255,11 @@ struct Gate {
 impl Gate {
     fn check(&self, request: &ConnectRequest) -> Result<(), ConnectError> {
         let Some(secret) = &self.jwt_secret else { return Ok(()) };
-        let refused = |message: &str| ConnectError { message: format!("Unauthorized - {message}"), data: None };
+        let refused = |message: &str| ConnectError {
+            message: format!("Unauthorized - {message}"),
+            data: None,
+            code: ErrorCode::Unauthorized,
+        };
         let token = if let Some(auth) = &request.auth {
             decode_json::<Auth>(auth).ok().map(|auth| auth.token)
         } else {

@@ -87,8 +87,6 @@ error_codes! {
     Locked = "locked", 423, Later;
     /// The object has changed meanwhile, or the client key was used with other content.
     Conflict = "conflict", 409, Never;
-    /// The user is not a member of the conversation any more.
-    NotMember = "not_member", 403, Never;
     /// A queue of this connection is full.
     QueueFull = "queue_full", 429, Later;
     /// The connection read too slowly and was closed; its messages wait in the store.

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, fs, sync::Arc};
 
+use super::resources;
 use crate::{
     features::Features,
     server::Server,
@@ -41,6 +42,11 @@ pub(super) fn connect(
     metrics.read("store_bytes", move || {
         fs::metadata(&database).map(|file| vec![Sample::plain(file.len())]).unwrap_or_default()
     });
+    let dir = config.dir.clone();
+    metrics.read("disk_free_bytes", move || {
+        resources::disk(&dir).map(|disk| Sample::plain(disk.free)).into_iter().collect()
+    });
+    metrics.read("memory_bytes", || resources::memory_in_use().map(Sample::plain).into_iter().collect());
     let lost = logging.clone();
     metrics.read("log_lines_lost", move || lost.lost().map(|(reason, lines)| Sample::labelled(reason, lines)).to_vec());
     let commits = metrics.clone();

@@ -8,6 +8,7 @@ pub mod exit;
 mod metrics;
 pub mod reference;
 pub mod reload;
+mod resources;
 pub mod secret;
 mod service;
 
@@ -26,6 +27,7 @@ use tower::ServiceBuilder;
 use self::{
     exit::{ExitCode, ExitError},
     reload::Reload,
+    resources::Watch,
     secret::Origin,
     service::Service,
 };
@@ -116,7 +118,11 @@ async fn serve(
     );
     let service =
         ServiceBuilder::new().layer(http::cors(origins)).service_fn(move |request| service.clone().answer(request));
-    stopper.tracker.spawn(http::serve(listener, config.server.clone(), service, stopper.clone()));
+    let watch = Watch::new(&config, store.clone(), transport.clone(), obstacles.clone());
+    stopper.tracker.spawn(watch.run(stopper.stop.clone()));
+    let mut http_config = config.server.clone();
+    http_config.max_connections = resources::connections(http_config.max_connections);
+    stopper.tracker.spawn(http::serve(listener, http_config, service, stopper.clone()));
     stopper.tracker.spawn(Arc::clone(&features).run(stopper.stop.clone()));
     // Before anybody hears that the server is there: from then on a signal stops it in order.
     let signals = Signals::new()?;

@@ -4,7 +4,7 @@ use std::{convert::Infallible, net::SocketAddr, panic::AssertUnwindSafe, sync::A
 
 use axum::{Router, extract::DefaultBodyLimit, response::IntoResponse};
 use futures_util::FutureExt;
-use hyper::{Request, Response, body::Incoming};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming};
 use tower::ServiceExt as _;
 
 use crate::{
@@ -50,13 +50,16 @@ impl Service {
         let engine_path = &self.transport.config().path;
         if path == engine_path || Some(path) == engine_path.strip_suffix('/') {
             let client = SocketAddr::new(client.0, peer.port());
-            return Ok(self.transport.handle(request, client).await.map(Body::new));
-        }
-        if let Some(hint) = self.namespace_hint(&request) {
-            return Ok(hint.into_response());
+            let response = self.transport.handle(request, client).await;
+            self.count_handshake(response.status());
+            return Ok(response.map(Body::new));
         }
         let method = request.method().clone();
-        let answer = AssertUnwindSafe(self.rest.oneshot(request.map(Body::new))).catch_unwind();
+        if let Some(hint) = self.namespace_hint(&request) {
+            self.refused(&method, hint.code);
+            return Ok(hint.into_response());
+        }
+        let answer = AssertUnwindSafe(self.rest.clone().oneshot(request.map(Body::new))).catch_unwind();
         let response = match tokio::time::timeout(self.rest_timeout, answer).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(never))) => match never {},
@@ -66,12 +69,27 @@ impl Service {
             }
             Err(_) => Refusal::new(ErrorCode::Unavailable, "the request took too long").into_response(),
         };
-        // The path stays out of the log: what stands in it was chosen by the client.
         if let Some(code) = response.extensions().get::<ErrorCode>() {
-            self.metrics.refusal(*code);
-            tracing::warn!(target: SOCKET_EVENTS, %method, code = code.name(), "Request refused");
+            self.refused(&method, *code);
         }
         Ok(response)
+    }
+
+    /// Counts and logs a refused request. The path stays out of the log: what stands in it was chosen by the client.
+    fn refused(&self, method: &Method, code: ErrorCode) {
+        self.metrics.refusal(code);
+        tracing::warn!(target: SOCKET_EVENTS, %method, code = code.name(), "Request refused");
+    }
+
+    /// The transport has numbers of its own for what is refused; what the server's limits refuse is counted as elsewhere.
+    fn count_handshake(&self, status: StatusCode) {
+        let code = match status {
+            StatusCode::TOO_MANY_REQUESTS => ErrorCode::RateLimited,
+            StatusCode::SERVICE_UNAVAILABLE => ErrorCode::Unavailable,
+            _ => return,
+        };
+        self.metrics.refusal(code);
+        tracing::warn!(target: SOCKET_EVENTS, code = code.name(), "Handshake refused");
     }
 
     /// A client that takes the namespace for the path gets the line it meant to write.

@@ -33,7 +33,19 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             return Err(contradiction(config, key, conflict));
         }
     }
+    check_memory(config)?;
     check_keys(config)
+}
+
+/// What may be in memory at the same time whatever clients do: if that is too much, it shows at the start and not in the night.
+fn check_memory(config: &Config) -> Result<(), ConfigError> {
+    let limit = config.server.memory_high_bytes;
+    let worst = config.worst_case();
+    if limit != 0 && worst.bytes > limit {
+        let conflict = format!("is {limit}, less than what may be in memory at once: {}", worst.sum);
+        return Err(contradiction(config, "server.memory_high_bytes", conflict));
+    }
+    Ok(())
 }
 
 /// The algorithm and its keys belong together. Nothing is tried that was not configured.

@@ -12,6 +12,7 @@ mod error;
 mod example;
 mod file;
 mod layers;
+mod memory;
 mod nearest;
 mod secrets;
 mod settings;
@@ -32,6 +33,7 @@ use self::{environment::Environment, layers::Layers};
 pub use self::{
     error::{ConfigError, Place},
     example::example,
+    memory::WorstCase,
 };
 use crate::{features, http, setting::Secret, telemetry, transport};
 
@@ -267,10 +269,12 @@ pub struct Storage {
     pub dir: PathBuf,
     /// Most bytes of the database that are kept in memory.
     pub cache_bytes: usize,
+    /// Free bytes of the disk below which nothing is written.
+    pub min_free_bytes: u64,
 }
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { dir: PathBuf::from("./hobnob-data"), cache_bytes: 67_108_864 }
+        Self { dir: PathBuf::from("./hobnob-data"), cache_bytes: 67_108_864, min_free_bytes: 268_435_456 }
     }
 }

@@ -94,7 +94,10 @@ settings! {
     "server.max_header_bytes": number(8_192, 1_048_576),
         "Largest request line and headers together.";
     "server.max_connections": number(1, 1_000_000),
-        "Most connections at the same time; more wait until one has ended.";
+        "Most connections at the same time; more wait until one has ended. At most 64 less than the process may have files open.";
+    "server.memory_high_bytes": number(0, 1_099_511_627_776),
+        "While the process uses more memory than this, new sessions are refused (503) and slow readers are cut off sooner.\n\
+         0: four fifths of what it may use, which is the limit of its cgroup or the memory of the machine.";
     "server.shutdown_timeout_ms": number(0, 300_000),
         "Time to tell the clients, write what waits and close, after SIGTERM.";
     "server.trusted_proxies": list("addresses or networks such as 10.0.0.0/8", is_proxy),
@@ -141,6 +144,8 @@ settings! {
         "The data directory. It is made, for the owner alone, when it does not exist. Flag: --data-dir";
     "storage.cache_bytes": number(1_048_576, 1_099_511_627_776),
         "Most bytes of the database that are kept in memory.";
+    "storage.min_free_bytes": number(0, 1_099_511_627_776),
+        "While less of the disk is free, writes are refused (storage_full) and reads go on. Unless set, at most 5 % of the disk; 0: never.";
 
     "auth.jwt_secret" ("JWT_SECRET") #secret: text("a text of at least 32 bytes", is_word),
         "The secret that HS256 tokens are signed with, at least 32 bytes: `openssl rand -base64 48` makes one.\n\
@@ -249,7 +254,7 @@ settings! {
     "log.format": text("auto, text or json", is_choice_of_format),
         "How lines look: text, json, or auto: text on a terminal and json otherwise.";
     "log.socket_events" ("SOCKET_LOGGING"): Switch,
-        "Whether each connection and each event in and out is logged.";
+        "Whether each connection and each event in and out is logged. Refusals are in any case, at most ten of a kind in a second.";
     "log.dir": text("a path", is_path),
         "Directory for a log file per day (UTC), hobnob.2026-11-24.log, beside the lines on standard error. Unset: no files.";
     "log.keep_days": number(1, 3_650),

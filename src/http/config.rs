@@ -28,6 +28,8 @@ pub struct Config {
     pub max_header_bytes: usize,
     /// Most connections at the same time; more wait to be accepted.
     pub max_connections: usize,
+    /// Memory of the process in bytes from which on new sessions are refused; 0: four fifths of what it may use.
+    pub memory_high_bytes: u64,
     /// Time to tell clients, flush and close after SIGTERM, in milliseconds.
     pub shutdown_timeout_ms: u64,
     /// Proxies whose `X-Forwarded-For` is believed: addresses, or networks such as `10.0.0.0/8`.
@@ -60,6 +62,7 @@ impl Default for Config {
             max_body_bytes: 65_536,
             max_header_bytes: 16_384,
             max_connections: 20_000,
+            memory_high_bytes: 0,
             shutdown_timeout_ms: 10_000,
             trusted_proxies: Vec::new(),
             metrics: MetricsAccess::Loopback,

@@ -25,7 +25,7 @@ pub type Body = axum::body::Body;
 /// Headers of one request, at most.
 const MAX_HEADERS: usize = 100;
 /// Read from a connection ahead of the request that is being handled.
-const BUFFER_BYTES: usize = 65_536;
+const BUFFER_BYTES: usize = 16_384;
 /// After a failed accept (out of descriptors, most likely) the listener rests, and longer each time.
 const FIRST_REST: Duration = Duration::from_millis(50);
 const LONGEST_REST: Duration = Duration::from_secs(1);
@@ -107,7 +107,7 @@ where
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(config.header_timeout())
-        .max_buf_size(BUFFER_BYTES)
+        .max_buf_size(BUFFER_BYTES.max(config.max_header_bytes))
         .max_header_size(config.max_header_bytes)
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))

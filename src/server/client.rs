@@ -198,7 +198,10 @@ impl Client {
 
     fn refuse_connect(&self, namespace: &str, error: &ConnectError) {
         let sid = self.session.sid();
-        tracing::info!(target: SOCKET_EVENTS, ?sid, namespace, error = %error.message, "Socket refused");
+        self.shared.metrics.refusal(error.code);
+        tracing::warn!(
+            target: SOCKET_EVENTS, ?sid, namespace, code = error.code.name(), error = %error.message, "Socket refused"
+        );
         let packets = encode::connect_error(self.revision, namespace, &error.message, error.data.as_deref());
         self.session.send(&packets);
     }
@@ -352,7 +355,7 @@ impl Connection for Client {
     }
 
     fn handle_close(&mut self, reason: CloseReason) {
-        self.shared.metrics.closed(reason);
+        self.shared.closed(&self.session, reason);
         let reason = reason.to_string();
         for (route, socket) in std::mem::take(&mut self.sockets) {
             disconnect(&route, &socket, &reason);
@@ -396,6 +399,25 @@ impl Shared {
             let json: Vec<&str> = args.json.iter().map(String::as_str).collect();
             socket.send(&encode::ack(socket.namespace().name(), id, &json, &args.attachments), false);
         }
+    }
+
+    /// Counts the end of a session, and tells of one that its client has brought about by what it did.
+    fn closed(&self, session: &Session, reason: CloseReason) {
+        self.metrics.closed(reason);
+        let code = match reason {
+            CloseReason::SlowConsumer => ErrorCode::SlowConsumer,
+            CloseReason::TooLarge => ErrorCode::TooLarge,
+            CloseReason::Flood => ErrorCode::RateLimited,
+            CloseReason::ParseError | CloseReason::Overlap => ErrorCode::InvalidPayload,
+            CloseReason::ConnectTimeout => ErrorCode::Unauthorized,
+            CloseReason::ClientClose
+            | CloseReason::TransportError
+            | CloseReason::PingTimeout
+            | CloseReason::ServerClose
+            | CloseReason::Shutdown => return,
+        };
+        self.metrics.refusal(code);
+        tracing::warn!(target: SOCKET_EVENTS, sid = ?session.sid(), code = code.name(), %reason, "Session closed, its client refused");
     }
 
     fn panicked(&self, event: &str) -> Outcome {

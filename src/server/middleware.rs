@@ -37,19 +37,21 @@ pub struct ConnectError {
     pub message: String,
     /// `data` of the error as JSON text.
     pub data: Option<String>,
+    /// The code under which it is counted and logged; clients find it in `data`, where there is any.
+    pub code: ErrorCode,
 }
 
 impl ConnectError {
     /// A refusal with its code and details.
     #[must_use]
     pub fn from_refusal(refusal: &Refusal) -> Self {
-        Self { message: refusal.message.clone(), data: Some(refusal.to_connect_data()) }
+        Self { message: refusal.message.clone(), data: Some(refusal.to_connect_data()), code: refusal.code }
     }
 
     /// There is no such namespace. The official server's words, without data.
     #[must_use]
     pub fn invalid_namespace() -> Self {
-        Self { message: "Invalid namespace".to_owned(), data: None }
+        Self { message: "Invalid namespace".to_owned(), data: None, code: ErrorCode::NotFound }
     }
 
     /// The server failed.

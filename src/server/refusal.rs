@@ -158,6 +158,8 @@ impl From<CommitError> for Refusal {
         match error {
             CommitError::Conflict => Self::new(ErrorCode::Conflict, "the object has changed meanwhile, try again"),
             CommitError::TooLarge { .. } => Self::new(ErrorCode::TooLarge, "too large to be stored"),
+            // The operator hears of it once, when it begins.
+            CommitError::Full => Self::new(ErrorCode::StorageFull, "the disk is full: nothing can be stored for now"),
             error => {
                 tracing::error!(%error, "a request failed because it could not be stored");
                 Self::new(ErrorCode::Unavailable, "could not be stored for now, repeat it with the same clientId")

@@ -175,6 +175,11 @@ impl Batch {
         self.bytes
     }
 
+    /// Whether there is anything in it that is to be stored.
+    pub(crate) fn writes(&self) -> bool {
+        self.steps.iter().any(|step| !matches!(step, Step::Observe(..)))
+    }
+
     /// The first value that could not be taken, if any.
     pub(crate) fn take_refusal(&mut self) -> Option<CommitError> {
         self.refused.take()

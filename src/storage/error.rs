@@ -61,6 +61,9 @@ pub enum CommitError {
     /// panicked. Whether the batch was stored is not known: only a repeat with the same client key is safe.
     #[error("the database is not available")]
     Unavailable,
+    /// The disk has too little room ([`Store::refuse_writes`](super::Store::refuse_writes)). Nothing was stored.
+    #[error("the disk is full")]
+    Full,
     /// A precondition or the end of a stream could not be read. Nothing was stored.
     #[error("cannot check the batch against what is stored")]
     Read(#[from] StorageError),

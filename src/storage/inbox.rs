@@ -15,6 +15,9 @@ const MAX_WAITING: usize = 16_384;
 /// Most bytes of keys and values that wait.
 const MAX_WAITING_BYTES: usize = 64 << 20;
 
+/// Most bytes that are in memory before they are in their tables: those that wait, and twice as many as are filed at a time by default.
+pub const MAX_QUEUED_BYTES: usize = MAX_WAITING_BYTES + 2 * (32 << 20);
+
 /// Most batches in one commit: beyond that, the share of the fsync in each is small already.
 const MAX_GROUP: usize = 512;
 /// Bytes from which no further batch joins a commit.

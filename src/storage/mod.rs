@@ -62,6 +62,7 @@ mod writer;
 pub use self::{
     batch::{Appended, Batch, Committed, MAX_BATCH_BYTES, Versioned},
     error::{CommitError, StorageError},
+    inbox::MAX_QUEUED_BYTES,
     key::{Key, PrefixOf},
     open::{Config, Filing},
     open_error::OpenError,

@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -47,6 +47,8 @@ struct Shared {
     backend: Backend,
     panics: Arc<AtomicU64>,
     observer: Observer,
+    /// There is no room on the disk.
+    full: Arc<AtomicBool>,
 }
 
 enum Backend {
@@ -63,7 +65,7 @@ impl Store {
     #[must_use]
     pub fn memory() -> Self {
         let current = Current::new(Snapshot::default());
-        Self::new(current.into(), Backend::Memory(Arc::default()), Observer::default())
+        Self::new(current.into(), Backend::Memory(Arc::default()), Observer::default(), Arc::default())
     }
 
     /// Opens the database in `config.dir`, or makes one where none has been.
@@ -79,13 +81,13 @@ impl Store {
 
     /// A store on a database that has been opened and examined.
     pub(crate) fn on_disk(writer: Writer, lock: Option<File>) -> io::Result<Self> {
-        let observer = writer.observer();
+        let (observer, full) = (writer.observer(), writer.full());
         let (threads, current) = Threads::start(writer, lock)?;
-        Ok(Self::new(current, Backend::Disk(threads), observer))
+        Ok(Self::new(current, Backend::Disk(threads), observer, full))
     }
 
-    fn new(current: Arc<Current>, backend: Backend, observer: Observer) -> Self {
-        Self { shared: Arc::new(Shared { current, backend, panics: Arc::default(), observer }) }
+    fn new(current: Arc<Current>, backend: Backend, observer: Observer, full: Arc<AtomicBool>) -> Self {
+        Self { shared: Arc::new(Shared { current, backend, panics: Arc::default(), observer, full }) }
     }
 
     /// One consistent state to read from.
@@ -133,6 +135,10 @@ impl Store {
     {
         let (answer, receiver) = oneshot::channel();
         let job = publisher::job(then, answer, Arc::clone(&self.shared.panics));
+        if self.shared.full.load(Ordering::Relaxed) && batch.writes() {
+            job(Err(CommitError::Full));
+            return Commit { receiver, memory: None };
+        }
         let memory = match &self.shared.backend {
             Backend::Memory(memory) => {
                 memory.submit(&self.shared.current, batch, job);
@@ -153,6 +159,12 @@ impl Store {
             Backend::Memory(memory) => memory.close(&self.shared.current),
             Backend::Disk(threads) => threads.close().await,
         }
+    }
+
+    /// Answers every batch that stores something with [`CommitError::Full`] from now on, or takes batches again. Those that were submitted before are
+    /// committed in any case; what waits for its tables stays in the journal.
+    pub fn refuse_writes(&self, full: bool) {
+        self.shared.full.store(full, Ordering::Relaxed);
     }
 
     /// Resolves when the database has failed and the process should end (exit code 74); never otherwise.

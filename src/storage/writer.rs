@@ -14,7 +14,10 @@
 use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -55,6 +58,8 @@ pub(crate) struct Writer {
     recent: Vec<Arc<Layer>>,
     frozen: Option<Frozen>,
     observer: Observer,
+    /// There is no room on the disk: what waits to be filed stays in the journal.
+    full: Arc<AtomicBool>,
 }
 
 /// Rows that are being filed.
@@ -80,6 +85,7 @@ impl Writer {
             recent,
             frozen: None,
             observer: Observer::default(),
+            full: Arc::default(),
         })
     }
 
@@ -91,6 +97,11 @@ impl Writer {
     /// Where to say who is told of commits.
     pub(crate) fn observer(&self) -> Observer {
         Arc::clone(&self.observer)
+    }
+
+    /// Where to say that there is no room on the disk.
+    pub(crate) fn full(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.full)
     }
 
     /// Commits what arrives until the inbox ends, then closes the file. Tells `health` of a failure at once.
@@ -119,8 +130,11 @@ impl Writer {
                     // The publisher ends after the writer only.
                     drop(outcomes.send(told));
                 }
+                Work::Nothing if self.is_full() => {}
                 Work::Nothing => self.file_slice()?,
                 Work::End(Ending::Abandoned) => return Ok(()),
+                // The next start files it, when there is room.
+                Work::End(Ending::Clean) if self.is_full() => return Ok(()),
                 Work::End(Ending::Clean) => {
                     // Nobody waits for a commit any more.
                     self.filing.slice = usize::MAX;
@@ -136,6 +150,7 @@ impl Writer {
     /// How long to wait for batches before filing goes on.
     fn patience(&self) -> Duration {
         match (&self.frozen, self.recent.is_empty()) {
+            (_, _) if self.is_full() => self.filing.idle.max(Duration::from_secs(1)),
             (Some(_), _) => Duration::ZERO,
             (None, false) => self.filing.idle,
             (None, true) => Duration::MAX,
@@ -165,6 +180,10 @@ impl Writer {
     pub(crate) fn file_slice(&mut self) -> Result<(), redb::Error> {
         self.freeze();
         self.write(None)
+    }
+
+    fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
     }
 
     pub(crate) fn has_filed_all(&self) -> bool {

@@ -143,7 +143,8 @@ impl State {
 
     /// What is never logged, however the filter is set.
     fn caps(&self) -> Targets {
-        let events = if self.socket_events { LevelFilter::TRACE } else { LevelFilter::OFF };
+        // Refusals and forced ends are warnings: they are told, thinned out, in any case.
+        let events = if self.socket_events { LevelFilter::TRACE } else { LevelFilter::WARN };
         let quiet = QUIET.iter().copied();
         Targets::new().with_default(Level::TRACE).with_targets(quiet).with_target(SOCKET_EVENTS, events)
     }
@@ -177,9 +178,10 @@ mod tests {
     }
 
     #[test]
-    fn lines_about_single_events_are_off_unless_asked_for() {
+    fn lines_about_single_events_are_off_unless_asked_for_or_refusals() {
         let (_, caps) = initial(&Config::default());
-        assert!(!caps.would_enable(SOCKET_EVENTS, &Level::ERROR));
+        assert!(!caps.would_enable(SOCKET_EVENTS, &Level::INFO));
+        assert!(caps.would_enable(SOCKET_EVENTS, &Level::WARN));
         let (_, caps) = initial(&Config { socket_events: true, ..Config::default() });
         assert!(caps.would_enable(SOCKET_EVENTS, &Level::INFO));
     }

@@ -156,6 +156,8 @@ families! {
     commits: Counter, "Commits of the database.";
     commit_duration_seconds: Histogram, "Time of a commit, sync included.";
     store_bytes: GaugeRead, "Size of the database file.";
+    disk_free_bytes: GaugeRead, "Free space on the disk with the database.";
+    memory_bytes: GaugeRead, "Resident memory of the process.";
     panics: CounterRead, "Requests that ended in a mistake of the program.";
     log_lines_lost: CounterRead by "reason", "Log lines that were not written.";
 }

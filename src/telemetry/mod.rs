@@ -39,7 +39,8 @@ use self::{
     output::{Lost, Output},
 };
 
-/// The target of lines about single connections and events: off unless `log.socket_events` is set.
+/// The target of lines about single connections and events: off unless `log.socket_events` is set, but for warnings, which tell of
+/// refusals.
 pub const SOCKET_EVENTS: &str = "socket_events";
 
 /// Why logging could not be started.

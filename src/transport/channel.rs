@@ -26,6 +26,9 @@ const READ_BYTES: usize = 64 * 1024;
 const PIECES: usize = 64;
 /// Packets taken from the queue at a time, so that most of what a slow reader lets pile up stays under the queue's limits.
 pub(super) const PACKETS_PER_WRITE: usize = 64;
+/// Pieces that wait to be written, at most, before reading pauses: what a peer can make us answer must not pile up while it reads
+/// nothing. What was taken from the session's queue stays below.
+const CLOGGED_PIECES: usize = 256;
 /// A drained queue keeps room for this many pieces; more is given back.
 const KEPT_PIECES: usize = 4;
 
@@ -193,6 +196,11 @@ impl Channel {
             }
         }
         Ok(used)
+    }
+
+    /// True when so much waits to be written that nothing more should be read.
+    pub(super) fn is_clogged(&self) -> bool {
+        self.pieces.len() >= CLOGGED_PIECES
     }
 
     /// Queues a ready-made frame.

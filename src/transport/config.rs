@@ -68,7 +68,7 @@ impl Default for Config {
             upgrade_timeout_ms: 10_000,
             connect_timeout_ms: 10_000,
             max_http_buffer_bytes: 1_000_000,
-            unauthenticated_bytes: 65_536,
+            unauthenticated_bytes: 16_384,
             allow_eio3: true,
             transports: vec![TransportName::WebSocket, TransportName::Polling],
             allow_upgrades: true,

@@ -27,7 +27,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Context,
     time::Duration,
@@ -182,6 +182,8 @@ struct Shared<A> {
     tracker: TaskTracker,
     /// Volatile packets that slow readers did not get.
     volatile_dropped: Arc<AtomicU64>,
+    /// No new sessions then, and less waits for the others.
+    memory_is_scarce: Arc<AtomicBool>,
     /// Why all sessions were ended; no new one is opened then.
     closing: OnceLock<CloseReason>,
 }
@@ -201,6 +203,7 @@ impl<A: Application> Transport<A> {
                 application,
                 registry: Arc::default(),
                 volatile_dropped: Arc::default(),
+                memory_is_scarce: Arc::default(),
                 tracker,
                 closing: OnceLock::new(),
             }),
@@ -236,6 +239,11 @@ impl<A: Application> Transport<A> {
         self.shared.volatile_dropped.load(Ordering::Relaxed)
     }
 
+    /// While memory is scarce, handshakes are answered with 503 and an eighth of what may wait for a client may wait for it.
+    pub fn set_memory_scarce(&self, scarce: bool) {
+        self.shared.memory_is_scarce.store(scarce, Ordering::Relaxed);
+    }
+
     /// Ends all sessions: what is queued for each is written first. From now on no new one is opened.
     pub fn close_all(&self, reason: CloseReason) {
         self.shared.closing.get_or_init(|| reason);
@@ -247,7 +255,8 @@ impl<A: Application> Transport<A> {
     /// Opens a session and spawns its task. The open packet is the first in its queue.
     fn open(&self, handshake: Handshake, way: Way, permit: Option<Permit>) -> Arc<Session> {
         let transport = way.kind();
-        let Shared { config, application, registry, tracker, closing, volatile_dropped } = &*self.shared;
+        let Shared { config, application, registry, tracker, closing, volatile_dropped, memory_is_scarce } =
+            &*self.shared;
         let limits = OutboxLimits { packets: config.outbox_packets, bytes: config.outbox_bytes };
         let mut session = Session::new(
             Sid::fresh(),
@@ -258,6 +267,7 @@ impl<A: Application> Transport<A> {
             config.ping_interval(),
         );
         session.count_dropped(volatile_dropped);
+        session.follow_memory(memory_is_scarce);
         let session = Arc::new(session);
         let timing = Timing {
             ping_interval: config.ping_interval(),

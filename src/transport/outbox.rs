@@ -11,11 +11,23 @@ pub(super) struct OutboxLimits {
     pub(super) bytes: usize,
 }
 
+/// What is left of the limits while the process is short of memory, as a share.
+const SCARCE_SHARE: usize = 8;
+
+impl OutboxLimits {
+    /// The limits while the process is short of memory: those who read slowly are cut off sooner, the others notice nothing.
+    pub(super) fn when_memory_is_scarce(self) -> Self {
+        Self { packets: self.packets / SCARCE_SHARE, bytes: self.bytes / SCARCE_SHARE }
+    }
+}
+
 /// The queue of one session. It holds no memory while empty.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     queue: VecDeque<Outgoing>,
     bytes: usize,
+    /// Bytes that were taken to be written and may not be yet: they are in memory as those that wait.
+    in_hand: usize,
 }
 
 /// What became of a packet.
@@ -37,10 +49,11 @@ impl Outbox {
     pub(super) fn push(&mut self, packets: &[Outgoing], volatile: bool, limits: OutboxLimits) -> Queued {
         let bytes = packets.iter().fold(self.bytes, |sum, packet| sum.saturating_add(packet.len()));
         let count = self.queue.len().saturating_add(packets.len());
-        if volatile && (bytes > limits.bytes / 2 || count > limits.packets / 2) {
+        let held = bytes.saturating_add(self.in_hand);
+        if volatile && (held > limits.bytes / 2 || count > limits.packets / 2) {
             return Queued::Dropped;
         }
-        if !self.queue.is_empty() && (bytes > limits.bytes || count > limits.packets) {
+        if !self.queue.is_empty() && (held > limits.bytes || count > limits.packets) {
             return Queued::Overflow;
         }
         self.queue.extend(packets.iter().cloned());
@@ -61,7 +74,7 @@ impl Outbox {
 
     /// True when so much waits that the session should answer less: reading from its client pauses.
     pub(super) fn is_half_full(&self, limits: OutboxLimits) -> bool {
-        self.bytes > limits.bytes / 2 || self.queue.len() > limits.packets / 2
+        self.bytes.saturating_add(self.in_hand) > limits.bytes / 2 || self.queue.len() > limits.packets / 2
     }
 
     /// Takes up to `packets` from the front; gives the memory back once empty.
@@ -76,6 +89,12 @@ impl Outbox {
             self.bytes = self.bytes.saturating_sub(packet.len());
             into.push_back(packet);
         }
+    }
+
+    /// The same for a connection that has written all it took before, and has this in hand from now on.
+    pub(super) fn take_in_hand(&mut self, packets: usize, into: &mut VecDeque<Outgoing>) {
+        self.take(packets, into);
+        self.in_hand = into.iter().fold(0, |sum, packet| packet.len().saturating_add(sum));
     }
 
     pub(super) fn clear(&mut self) {
@@ -110,6 +129,20 @@ mod tests {
         let mut taken = VecDeque::new();
         outbox.take(9, &mut taken);
         assert_eq!(taken.len(), 3);
+    }
+
+    #[test]
+    fn what_is_being_written_counts_until_more_is_taken() {
+        let mut outbox = Outbox::default();
+        assert_eq!(outbox.push(&[packet(60)], false, LIMITS), Queued::Yes);
+        outbox.take_in_hand(9, &mut VecDeque::new());
+        assert!(outbox.is_half_full(LIMITS));
+        assert_eq!(outbox.push(&[packet(1)], true, LIMITS), Queued::Dropped);
+        assert_eq!(outbox.push(&[packet(30)], false, LIMITS), Queued::Yes);
+        assert_eq!(outbox.push(&[packet(30)], false, LIMITS), Queued::Overflow);
+        outbox.take_in_hand(9, &mut VecDeque::new());
+        outbox.take_in_hand(9, &mut VecDeque::new());
+        assert!(!outbox.is_half_full(LIMITS));
     }
 
     #[test]

@@ -2,7 +2,13 @@
 //!
 //! Spec: Engine.IO v4, "Handshake", "HTTP long-polling", "Upgrade".
 
-use std::{borrow::Cow, future::poll_fn, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    future::poll_fn,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -38,6 +44,8 @@ enum Refusal {
     UnsupportedVersion = 5,
     /// The server takes no new sessions; known to no client, which all try again on any failure.
     Stopping = 6,
+    /// The process is short of memory; as unknown to clients.
+    Crowded = 8,
 }
 
 /// The number of [`reject`], after those of [`Refusal`].
@@ -53,13 +61,14 @@ impl Refusal {
             Self::Forbidden => "Forbidden",
             Self::UnsupportedVersion => "Unsupported protocol version",
             Self::Stopping => "Server is shutting down",
+            Self::Crowded => "Server has no memory for more sessions",
         }
     }
 
     fn status(self) -> StatusCode {
         match self {
             Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Stopping | Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
             Self::TransportUnknown
             | Self::UnknownSid
             | Self::BadHandshakeMethod
@@ -139,6 +148,9 @@ impl<A: Application> Transport<A> {
         let version = version.ok_or(Refusal::UnsupportedVersion)?;
         if self.shared.closing.get().is_some() {
             return Err(Refusal::Stopping);
+        }
+        if self.shared.memory_is_scarce.load(Ordering::Relaxed) {
+            return Err(Refusal::Crowded);
         }
         let handshake = handshake(request, version, peer);
         if !self.application().allows(&handshake) {

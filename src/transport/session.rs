@@ -61,6 +61,8 @@ pub struct Session {
     /// Whether a POST is under way.
     posting: AtomicBool,
     volatile_dropped: Arc<AtomicU64>,
+    /// Whether the process is short of memory.
+    memory_is_scarce: Arc<AtomicBool>,
     state: Mutex<State>,
     waker: AtomicWaker,
 }
@@ -127,6 +129,7 @@ impl Session {
             tracks: AtomicBool::new(false),
             posting: AtomicBool::new(false),
             volatile_dropped: Arc::default(),
+            memory_is_scarce: Arc::default(),
             state: Mutex::new(state),
             waker: AtomicWaker::new(),
         }
@@ -135,6 +138,11 @@ impl Session {
     /// Counts what is dropped for this session together with others.
     pub(super) fn count_dropped(&mut self, counter: &Arc<AtomicU64>) {
         self.volatile_dropped = Arc::clone(counter);
+    }
+
+    /// Has less wait for this session while `memory_is_scarce`.
+    pub(super) fn follow_memory(&mut self, memory_is_scarce: &Arc<AtomicBool>) {
+        self.memory_is_scarce = Arc::clone(memory_is_scarce);
     }
 
     /// The session id. It is a credential: log its `Debug` form only.
@@ -226,7 +234,7 @@ impl Session {
         if state.sealed || (receipt.is_some() && state.unconfirmed.has_ended()) {
             return;
         }
-        match state.outbox.push(packets, volatile, self.limits) {
+        match state.outbox.push(packets, volatile, self.limits()) {
             Queued::Yes => {
                 state.unconfirmed.push(packets.len());
                 if let Some(receipt) = receipt {
@@ -245,6 +253,10 @@ impl Session {
         }
         drop(state);
         self.waker.wake();
+    }
+
+    fn limits(&self) -> OutboxLimits {
+        if self.memory_is_scarce.load(Ordering::Relaxed) { self.limits.when_memory_is_scarce() } else { self.limits }
     }
 
     /// Leaves a request for the task; gives it back when the session has ended or too many wait.
@@ -340,7 +352,7 @@ impl Session {
 
     /// Takes up to `packets` from the front of the queue.
     pub(super) fn take_outgoing(&self, packets: usize, into: &mut VecDeque<Outgoing>) {
-        self.lock().outbox.take(packets, into);
+        self.lock().outbox.take_in_hand(packets, into);
     }
 
     /// The same, and the mark of a ping that the caller writes behind what it took, if nothing else waits and none is on its way.
@@ -352,14 +364,14 @@ impl Session {
         now: Instant,
     ) -> Option<u64> {
         let mut state = self.lock();
-        state.outbox.take(packets, into);
+        state.outbox.take_in_hand(packets, into);
         (state.outbox.is_empty() && state.unconfirmed.mark().is_none()).then(|| state.unconfirmed.ping(now))
     }
 
     /// True when nothing more should be read from the client: it does not take its answers, or the session is ending.
     pub(super) fn pauses_reading(&self) -> bool {
         let state = self.lock();
-        state.close.is_some() || state.outbox.is_half_full(self.limits)
+        state.close.is_some() || state.outbox.is_half_full(self.limits())
     }
 
     pub(super) fn close_reason(&self) -> Option<CloseReason> {

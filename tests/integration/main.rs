@@ -9,6 +9,7 @@
 )]
 #![allow(unreachable_pub, reason = "the modules of one test program share what is in `support`")]
 
+mod attacks;
 mod bad_input;
 mod cases;
 mod cli;

@@ -2,7 +2,11 @@
 
 mod access;
 mod delivery;
+mod disk;
+mod edges;
 mod limits;
+mod memory;
+mod overload;
 mod telling;
 
 use serde_json::{Value, json};
@@ -14,7 +18,7 @@ use crate::support::{
     http,
     packets::Packets,
     process::{Server, api_key},
-    token,
+    token, within,
 };
 
 /// What `look` sees once it sees the same for longer than anything is written behind.
@@ -28,6 +32,38 @@ async fn at_rest<T: PartialEq>(look: impl AsyncFn() -> T) -> T {
         }
     }
     seen
+}
+
+async fn metrics(server: &Server) -> String {
+    http::request(server.address, "GET", "/metrics", &[], b"").await.body
+}
+
+/// Waits until `/readyz` has this status, and gives its body.
+async fn within_ready(server: &Server, expected: u16) -> Value {
+    let ready = async {
+        loop {
+            let answer = http::request(server.address, "GET", "/readyz", &[], b"").await;
+            if answer.status == expected {
+                return answer.json();
+            }
+            time_passes(0.05).await;
+        }
+    };
+    within("readiness", Box::pin(ready)).await
+}
+
+/// Seconds of processor time that the server has used.
+fn cpu_seconds(server: &Server) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.id())).expect("it runs");
+    let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
+    let ticks = |field: usize| fields[field].parse::<f64>().expect("a number");
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+/// Lets time pass where that is what is looked at: what the server does in it when it should do nothing.
+async fn time_passes(seconds: f64) {
+    let never = std::future::pending::<()>();
+    tokio::time::timeout(std::time::Duration::from_secs_f64(seconds), never).await.unwrap_or_default();
 }
 
 /// A server with a group of these users, who are all connected.

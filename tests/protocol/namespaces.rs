@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hobnob::{
     cluster::Single,
+    codes::ErrorCode,
     http::Stopper,
     server::{
         Admission, Args, ConnectError, ConnectRequest, Connecting, Limits, Middleware, Namespace, Outcome, Reply,
@@ -22,7 +23,11 @@ impl Middleware for Gate {
     fn connect(&self, request: ConnectRequest) -> Connecting {
         let asked = request.auth.or(request.query).unwrap_or_default();
         let admission = if asked.contains("refuse") {
-            Err(ConnectError { message: "no".to_owned(), data: Some(r#"{"code":1}"#.to_owned()) })
+            Err(ConnectError {
+                message: "no".to_owned(),
+                data: Some(r#"{"code":1}"#.to_owned()),
+                code: ErrorCode::Forbidden,
+            })
         } else {
             Ok(Admission { socket_id: request.socket_id, data: Arc::new(asked), user: None })
         };

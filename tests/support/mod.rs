@@ -5,6 +5,7 @@ pub mod command;
 pub mod http;
 pub mod packets;
 pub mod process;
+pub mod raw;
 pub mod token;
 
 use std::time::Duration;

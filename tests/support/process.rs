@@ -23,6 +23,9 @@ use super::{command::Sandbox, token, within};
 /// The data directory of every server, below its sandbox.
 pub const DATA: &str = "data";
 
+/// How it is started.
+const ARGUMENTS: &[&str] = &["serve", "--listen", "127.0.0.1:0", "--data-dir", DATA];
+
 /// Most tests ask for more than a user may.
 const NO_LIMITS: &[(&str, &str)] =
     &[("RATE_LIMIT_MAX", "0"), ("HOBNOB_RATE_LIMITS__REST_MAX", "0"), ("HOBNOB_RATE_LIMITS__SOCKETS_PER_USER", "0")];
@@ -49,7 +52,19 @@ pub struct Starting {
 impl Starting {
     /// Starts a server in `sandbox`, on a free port.
     pub fn spawn(sandbox: &Sandbox, variables: &[(&str, &str)]) -> Self {
-        let mut command = sandbox.command(&["serve", "--listen", "127.0.0.1:0", "--data-dir", DATA]);
+        Self::run(sandbox.command(ARGUMENTS), variables)
+    }
+
+    /// The same with so many files that it may open.
+    pub fn spawn_with_files(sandbox: &Sandbox, files: u32) -> Self {
+        let server = sandbox.command(ARGUMENTS);
+        let mut command = std::process::Command::new("/usr/bin/prlimit");
+        command.arg(format!("--nofile={files}:{files}")).arg(server.get_program()).args(server.get_args());
+        command.current_dir(server.get_current_dir().expect("the sandbox")).env_clear().stdin(Stdio::null());
+        Self::run(command, &[])
+    }
+
+    fn run(mut command: std::process::Command, variables: &[(&str, &str)]) -> Self {
         command.env("JWT_SECRET", token::SECRET).envs(NO_LIMITS.iter().copied()).envs(variables.iter().copied());
         let mut command = Command::from(command);
         command.stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);

@@ -12,6 +12,7 @@ use super::{
     positions::Position,
 };
 use crate::{
+    codes::ErrorCode,
     features::{
         conversations::{LOG, go_live},
         messages::{LoggedChange, MessageNew, Replayed},
@@ -24,6 +25,11 @@ use crate::{
 /// Changes of one page. The next one waits for the proof that this one has arrived, so that no more than this comes again when the
 /// connection breaks, and live traffic of other conversations gets its turn.
 const PAGE: usize = 100;
+/// Bytes after which a page is interrupted in the same way: with the names of the reference app they go out twice, and long texts must
+/// not fill what may wait for a client.
+const PAGE_BYTES: usize = 65_536;
+/// Changes whose messages are read at a time.
+const READ_TOGETHER: usize = 8;
 /// What may be told in one go where a conversation goes live. More is another page.
 const MAX_REST: usize = 16;
 /// Conversations that go live in one commit. Nobody else's commit goes on while they do.
@@ -75,7 +81,7 @@ impl Flush {
             let (read, page) = read_page(backlog).await?;
             backlog = read;
             self.tell_dropped(backlog.take_dropped());
-            let told = self.tell(&backlog, &page)?;
+            let told = self.tell(&backlog, &page, proved).await?;
             for ended in page.ended.chunks(SETTLED_TOGETHER) {
                 for (id, settled) in ended.iter().zip(self.settle_all(&backlog, ended).await?) {
                     match settled {
@@ -84,9 +90,8 @@ impl Flush {
                     }
                 }
             }
-            if told && !backlog.is_empty() && self.socket.is_connected() {
-                self.socket.session().ask_for_proof();
-                proved.notified().await;
+            if told && !backlog.is_empty() {
+                self.wait_for(proved).await;
             }
         }
         self.socket.session().ask_for_proof();
@@ -101,7 +106,11 @@ impl Flush {
         let dropped = backlog.take_dropped();
         if dropped > 0 {
             let passed = backlog.cursors().map(|(id, cursor)| shared.conversations.pass_over(&self.user, id, cursor));
-            try_join_all(passed).await?;
+            match try_join_all(passed).await {
+                // Told again the next time.
+                Err(refusal) if refusal.code == ErrorCode::StorageFull => {}
+                passed => drop(passed?),
+            }
             self.tell_dropped(dropped);
         }
         Ok(backlog)
@@ -120,28 +129,50 @@ impl Flush {
         self.tell_dropped(replayed.iter().filter(|event| event.is_none()).count() as u64);
     }
 
-    /// Tells one page. False when there was nothing to tell.
-    fn tell(&self, backlog: &Backlog, page: &Page) -> Result<bool, Refusal> {
-        let replayed = self.queue.shared.messages.replay(&page.changes)?;
-        self.tell_gone(&replayed);
-        let mut messages = Vec::new();
-        let mut told = false;
-        for (change, event) in page.changes.iter().zip(replayed) {
-            // Somebody who was removed a moment ago gets no more.
-            let Some(event) = event.filter(|_| self.may_see(change.conversation)) else { continue };
-            if self.is_no_news(change, &event) {
-                continue;
-            }
-            told = true;
-            let is_message = event.name == MessageNew::NAME;
-            let json = self.tell_one(backlog, change, event);
-            messages.extend(is_message.then_some(json));
+    /// Waits until the client has what it was told.
+    async fn wait_for(&self, proved: &Notify) {
+        if self.socket.is_connected() {
+            self.socket.session().ask_for_proof();
+            proved.notified().await;
         }
+    }
+
+    /// Tells one page. False when there was nothing to tell.
+    async fn tell(&self, backlog: &Backlog, page: &Page, proved: &Notify) -> Result<bool, Refusal> {
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        let mut told = false;
+        // In small steps: what is not told yet while a slow client is waited for should not be in memory.
+        for changes in page.changes.chunks(READ_TOGETHER) {
+            if bytes >= PAGE_BYTES {
+                bytes = 0;
+                self.tell_together(&std::mem::take(&mut messages));
+                self.wait_for(proved).await;
+            }
+            let replayed = self.queue.shared.messages.replay(changes)?;
+            self.tell_gone(&replayed);
+            for (change, event) in changes.iter().zip(replayed) {
+                // Somebody who was removed a moment ago gets no more.
+                let Some(event) = event.filter(|_| self.may_see(change.conversation)) else { continue };
+                if self.is_no_news(change, &event) {
+                    continue;
+                }
+                told = true;
+                let is_message = event.name == MessageNew::NAME;
+                let json = self.tell_one(backlog, change, event);
+                bytes += json.len();
+                messages.extend(is_message.then_some(json));
+            }
+        }
+        self.tell_together(&messages);
+        Ok(told)
+    }
+
+    /// Tells messages once more, for clients of the reference app.
+    fn tell_together(&self, messages: &[String]) {
         if !messages.is_empty() && self.queue.shared.conversations.rooms().sends_twins() {
             let messages: Vec<&str> = messages.iter().map(String::as_str).collect();
             self.socket.emit(&QueuedMessages { count: messages.len(), messages: &messages });
         }
-        Ok(told)
     }
 
     /// Tells one change and gives its payload back.
@@ -228,7 +259,7 @@ async fn read_page(mut backlog: Backlog) -> Result<(Backlog, Page), Refusal> {
 }
 
 async fn blocking<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-    let failed = |_| Refusal::new(crate::codes::ErrorCode::Internal, "the server failed to read the offline queue");
+    let failed = |_| Refusal::new(ErrorCode::Internal, "the server failed to read the offline queue");
     tokio::task::spawn_blocking(read).await.map_err(failed)
 }
 

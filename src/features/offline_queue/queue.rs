@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use dashmap::DashMap;
@@ -29,6 +30,8 @@ use crate::{
     telemetry::Metrics,
 };
 
+/// How long the mark of the last stop waits for a store that takes nothing.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How the server has stopped: [`CLEAN_STOP`] while it is not running and all cursors were written, [`LAST_CRASH`] once it was not so.
 const CLEAN_STOPS: Table<u64, CleanStop> = Table::new("clean_stops");
 const CLEAN_STOP: u64 = 1;
@@ -180,10 +183,16 @@ impl OfflineQueue {
 
     /// Writes cursors behind until `stop`.
     pub async fn run(&self, stop: CancellationToken) {
-        if let Err(error) = self.forget_clean_stop().await {
-            tracing::warn!(%error, "the mark of the last stop could not be removed");
-        }
-        self.shared.positions.run(&self.shared.receipts, stop).await;
+        let forget = async {
+            while let Err(error) = self.forget_clean_stop().await {
+                tracing::warn!(%error, "the mark of the last stop could not be removed; trying again");
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(PATIENCE) => {}
+                }
+            }
+        };
+        tokio::join!(forget, self.shared.positions.run(&self.shared.receipts, stop.clone()));
     }
 
     /// Writes all cursors, at the very end. Unless the sockets are `drained`, some have not said what was on its way to them: the

@@ -23,6 +23,9 @@ use crate::{
 /// Most bytes of a message on a candidate: `2probe` and `5`.
 const PROBE_BYTES: usize = 64;
 
+/// Pings that are answered one by one when they come with one read.
+const MAX_PONGS: usize = 64;
+
 impl<C: Connection> SessionTask<C> {
     pub(super) fn handle_commands(&mut self) -> bool {
         let mut progress = false;
@@ -140,8 +143,9 @@ impl<C: Connection> SessionTask<C> {
         if *budget == 0 || self.phase != Phase::Open || self.is_busy() {
             return false;
         }
-        if !matches!(self.transport, Transport::WebSocket(_)) {
-            return false;
+        match &self.transport {
+            Transport::WebSocket(channel) if !channel.is_clogged() => {}
+            Transport::WebSocket(_) | Transport::Polling(_) => return false,
         }
         // The channel leaves its place while its messages are handled, since they may change everything around it.
         let Transport::WebSocket(mut channel) = std::mem::replace(&mut self.transport, Transport::Polling(None)) else {
@@ -187,6 +191,10 @@ impl<C: Connection> SessionTask<C> {
             Incoming::Text(text) => Packet::decode_text(version, text),
             Incoming::Binary(data) => Packet::decode_binary(version, data),
             Incoming::Ping(data) => {
+                // Of many that come at once the last one is answered: RFC 6455, section 5.5.3.
+                if pongs.len() >= MAX_PONGS {
+                    pongs.pop();
+                }
                 pongs.push(pong_frame(data));
                 return;
             }

@@ -221,8 +221,10 @@ impl<C: Connection> SessionTask<C> {
 
     fn poll_write_websocket(&mut self, cx: &mut Context<'_>) -> bool {
         let Transport::WebSocket(channel) = &mut self.transport else { return false };
-        let mut progress = false;
+        let was_clogged = channel.is_clogged();
         let mut written = if channel.is_idle() { Poll::Ready(Ok(())) } else { channel.poll_write(cx) };
+        // Reading was left out for it, and may go on.
+        let mut progress = was_clogged && !channel.is_clogged();
         while let Poll::Ready(Ok(())) = written {
             let mut packets = VecDeque::new();
             let mut mark = None;
