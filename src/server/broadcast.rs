@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Namespace, ServerEvent, encode};
+use super::{Namespace, ServerEvent, encode, namespace::Receiver, socket::Delivery};
 use crate::{cluster::Published, ids::SocketId, telemetry::SOCKET_EVENTS};
 
 /// An event on its way to many sockets of one namespace.
@@ -79,25 +79,42 @@ impl<'a> Broadcast<'a> {
 
     /// Sends an event whose arguments are JSON texts, with the attachments of their placeholders.
     ///
-    /// Returns after queueing how many sockets of this node it was queued for; nothing waits for receivers.
+    /// Returns after queueing how many sockets of this node it was queued for; nothing waits for receivers. Sessions whose connection was
+    /// cut are not counted: they get it if they come back.
     pub fn emit_raw(&self, name: &str, args: &[&str], attachments: &[Bytes]) -> usize {
         tracing::info!(
             target: SOCKET_EVENTS, eventName = name, namespace = &**self.namespace.name(), rooms = ?self.rooms,
             "Socket event emitted"
         );
-        let mut packets = None;
+        let (volatile, tracked) = (self.volatile, self.tracked);
+        let namespace = self.namespace.name();
+        // Encoded for the first receiver of each kind; without one there is nothing to encode.
+        let (mut plain, mut numbered) = (None, None);
+        let plainly = || encode::event(namespace, None, name, args, attachments);
+        let with_offset = || {
+            let offset = self.namespace.next_offset();
+            (offset, encode::numbered_event(namespace, offset, name, args, attachments))
+        };
         let mut receivers = 0;
-        self.namespace.for_each(&self.rooms, &self.except, |socket| {
-            if self.except_socket == Some(socket.id()) || self.tracked.is_some_and(|(key, _)| socket.holds(key)) {
-                return;
+        self.namespace.for_each(&self.rooms, &self.except, |receiver| match receiver {
+            Receiver::Live(socket) => {
+                if self.except_socket == Some(socket.id()) || tracked.is_some_and(|(key, _)| socket.holds(key)) {
+                    return;
+                }
+                receivers += 1;
+                if socket.is_recoverable() && !volatile {
+                    let (offset, packets) = numbered.get_or_insert_with(with_offset);
+                    socket.deliver(packets, Delivery { volatile, tracked, offset: Some(*offset) });
+                } else {
+                    let packets = plain.get_or_insert_with(plainly);
+                    socket.deliver(packets, Delivery { volatile, tracked, offset: None });
+                }
             }
-            receivers += 1;
-            // Encoded for the first receiver; without one there is nothing to encode.
-            let packets =
-                packets.get_or_insert_with(|| encode::event(self.namespace.name(), None, name, args, attachments));
-            match self.tracked {
-                Some(receipt) => socket.send_tracked(packets, receipt),
-                None => socket.send(packets, self.volatile),
+            Receiver::Parked(session) => {
+                if !volatile && self.except_socket != Some(&session.id) {
+                    let (offset, packets) = numbered.get_or_insert_with(with_offset);
+                    session.keep(*offset, packets, tracked);
+                }
             }
         });
         if !self.local {

@@ -97,6 +97,19 @@ impl LiveSockets {
         }
     }
 
+    /// What of a token has to be good still when its bearer takes up a session again.
+    pub(crate) fn binding(signed_in: &SignedIn) -> Option<String> {
+        serde_json::to_string(&signed_in.token()).ok()
+    }
+
+    /// Whether a session of `user` with this binding may be taken up again: not when its token was revoked meanwhile, whatever token
+    /// its bearer has now.
+    pub(crate) fn may_recover(&self, user: &UserId, binding: Option<&str>) -> bool {
+        let token =
+            binding.and_then(|binding| serde_json::from_str::<(Option<Timestamp>, Option<String>)>(binding).ok());
+        token.is_some_and(|(issued_at, id)| self.refused.check(user, issued_at, id.as_deref()).is_ok())
+    }
+
     /// Closes the sessions of `user`, who may come back. Returns how many sockets that were.
     pub(super) fn disconnect(&self, user: &UserId) -> usize {
         let of_user = self.sockets().by_user.get(user).cloned().unwrap_or_default();
