@@ -224,6 +224,7 @@ impl Features {
         notifications.set_previews(Arc::clone(&messages) as _);
         let heartbeats = Arc::new(Heartbeats::default());
         let auth = Arc::new(Auth::new(config.auth, keys, origins, users.clone(), store)?);
+        auth.live().set_namespaces(namespaces.to_vec());
         Ok(Self {
             conversations,
             messages,

@@ -87,14 +87,10 @@ impl<'a> Broadcast<'a> {
             "Socket event emitted"
         );
         let (volatile, tracked) = (self.volatile, self.tracked);
-        let namespace = self.namespace.name();
         // Encoded for the first receiver of each kind; without one there is nothing to encode.
         let (mut plain, mut numbered) = (None, None);
-        let plainly = || encode::event(namespace, None, name, args, attachments);
-        let with_offset = || {
-            let offset = self.namespace.next_offset();
-            (offset, encode::numbered_event(namespace, offset, name, args, attachments))
-        };
+        let plainly = || encode::event(self.namespace.name(), None, name, args, attachments);
+        let with_offset = || self.namespace.number(name, args, attachments, tracked);
         let mut receivers = 0;
         self.namespace.for_each(&self.rooms, &self.except, |receiver| match receiver {
             Receiver::Live(socket) => {
@@ -103,17 +99,15 @@ impl<'a> Broadcast<'a> {
                 }
                 receivers += 1;
                 if socket.is_recoverable() && !volatile {
-                    let (offset, packets) = numbered.get_or_insert_with(with_offset);
-                    socket.deliver(packets, Delivery { volatile, tracked, offset: Some(*offset) });
+                    socket.deliver_numbered(numbered.get_or_insert_with(with_offset));
                 } else {
                     let packets = plain.get_or_insert_with(plainly);
-                    socket.deliver(packets, Delivery { volatile, tracked, offset: None });
+                    socket.deliver(packets, Delivery { volatile, tracked });
                 }
             }
             Receiver::Parked(session) => {
                 if !volatile && self.except_socket != Some(&session.id) {
-                    let (offset, packets) = numbered.get_or_insert_with(with_offset);
-                    session.keep(*offset, packets, tracked);
+                    session.keep(numbered.get_or_insert_with(with_offset));
                 }
             }
         });

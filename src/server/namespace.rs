@@ -8,10 +8,12 @@ use std::{
     },
 };
 
+use bytes::Bytes;
+
 use super::{
-    Broadcast, Recovery, SavedSession, Socket,
+    Broadcast, Recovery, SavedSession, Socket, encode,
     parked::{Parked, ParkedSession, Parking},
-    recovery::{Recoverable, Tracked, Wanted},
+    recovery::{Numbered, Recoverable, Tracked, Wanted},
 };
 use crate::{
     clock::{self, Instant},
@@ -220,9 +222,17 @@ impl Namespace {
         Some((socket, arrived))
     }
 
-    /// The next offset.
-    pub(super) fn next_offset(&self) -> u64 {
-        self.offsets.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+    /// Encodes an event with the next offset.
+    pub(super) fn number(
+        &self,
+        name: &str,
+        args: &[&str],
+        attachments: &[Bytes],
+        tracked: Option<Tracked>,
+    ) -> Arc<Numbered> {
+        let offset = self.offsets.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let packets = encode::numbered_event(&self.name, offset, name, args, attachments);
+        Arc::new(Numbered { offset, packets, tracked })
     }
 
     /// Calls `each` for every addressed socket once, and for every session that stands in for one.

@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::recovery::{Recovery, Ring, Sent, Tracked, Wanted};
+use super::recovery::{Numbered, Recovery, Ring, Tracked, Wanted};
 use crate::{
     clock::{self, Instant, Timestamp},
     ids::{Sid, SocketId},
@@ -43,11 +43,10 @@ pub(super) struct ParkedSession {
 
 impl ParkedSession {
     /// Keeps an event for the client.
-    pub(super) fn keep(&self, offset: u64, packets: &[Outgoing], tracked: Option<Tracked>) {
-        let Some(sent) = Sent::new(offset, packets, tracked, u64::MAX) else { return };
+    pub(super) fn keep(&self, event: &Arc<Numbered>) {
         let mut ring = self.ring();
         let before = ring.bytes();
-        ring.push(sent);
+        ring.keep(Arc::clone(event));
         self.account(&mut ring, before);
     }
 
@@ -138,6 +137,11 @@ impl Parked {
         self.ends.push_back((until, id));
         while self.sessions.len() > MAX_PARKED {
             self.end_first();
+        }
+        if self.ends.len() > MAX_PARKED.saturating_mul(2) {
+            // Clients that are cut off and come back all the time.
+            let sessions = &self.sessions;
+            self.ends.retain(|(until, id)| sessions.get(id).is_some_and(|session| session.until == *until));
         }
     }
 
@@ -244,7 +248,8 @@ impl Parked {
     }
 }
 
-/// A session that waits for its client while the server is not running.
+/// A session that waits for its client while the server is not running. It is stored as it is: a change needs a new version of the
+/// record that holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedSession {
     socket_id: String,
@@ -287,7 +292,7 @@ impl SavedSession {
 
     fn of(session: &ParkedSession, now: Instant) -> Self {
         let ring = session.ring();
-        let mut rooms: Vec<String> = session.rooms().iter().map(|room| room.to_string()).collect();
+        let mut rooms: Vec<String> = session.rooms().iter().map(ToString::to_string).collect();
         rooms.sort_unstable();
         Self {
             socket_id: session.id.as_str().to_owned(),
@@ -297,7 +302,7 @@ impl SavedSession {
             until: Timestamp::now().after(session.until.saturating_duration_since(now)),
             rooms,
             passed: ring.passed(),
-            sent: ring.sent().map(SavedEvent::of).collect(),
+            sent: ring.events().map(SavedEvent::of).collect(),
         }
     }
 
@@ -309,7 +314,6 @@ impl SavedSession {
     pub(super) fn into_parking(self, limits: Recovery) -> Parking {
         let left = self.until.as_millis().saturating_sub(Timestamp::now().as_millis());
         let left = std::time::Duration::from_millis(u64::try_from(left).unwrap_or_default());
-        let sent = self.sent.into_iter().filter_map(SavedEvent::into_sent).collect();
         Parking {
             id: SocketId::from_text(&self.socket_id),
             secret: Sid::from_text(&self.secret),
@@ -318,29 +322,28 @@ impl SavedSession {
             // A clock that was set must not make it wait for longer than any.
             until: clock::now() + left.min(limits.window),
             rooms: self.rooms.into_iter().map(Arc::from).collect(),
-            ring: Ring::restored(limits, self.passed, sent),
+            ring: Ring::restored(limits, self.passed, self.sent.into_iter().map(SavedEvent::into_event)),
         }
     }
 }
 
 impl SavedEvent {
-    fn of(sent: &Sent) -> Self {
-        let text = match &sent.header {
-            Outgoing::Text(text) => text.packet().to_owned(),
-            Outgoing::Binary(_) => String::new(),
-        };
-        let attachments = sent.attachments.iter().flatten().filter_map(|attachment| match attachment {
-            Outgoing::Binary(data) => Some(data.to_vec()),
-            Outgoing::Text(_) => None,
-        });
-        Self { offset: sent.offset, text, attachments: attachments.collect(), tracked: sent.tracked }
+    fn of(event: &Numbered) -> Self {
+        let (mut text, mut attachments) = (String::new(), Vec::new());
+        for packet in &event.packets {
+            match packet {
+                Outgoing::Text(header) => header.packet().clone_into(&mut text),
+                Outgoing::Binary(data) => attachments.push(data.to_vec()),
+            }
+        }
+        Self { offset: event.offset, text, attachments, tracked: event.tracked }
     }
 
-    fn into_sent(self) -> Option<Sent> {
+    fn into_event(self) -> Numbered {
         let mut text = TextWriter::with_capacity(self.text.len());
         text.buffer().extend_from_slice(self.text.as_bytes());
         let attachments = self.attachments.into_iter().map(|data| Outgoing::Binary(Bytes::from(data)));
-        let packets: Vec<Outgoing> = std::iter::once(Outgoing::Text(text.finish())).chain(attachments).collect();
-        Sent::new(self.offset, &packets, self.tracked, u64::MAX)
+        let packets = std::iter::once(Outgoing::Text(text.finish())).chain(attachments).collect();
+        Numbered { offset: self.offset, packets, tracked: self.tracked }
     }
 }

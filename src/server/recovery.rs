@@ -17,7 +17,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -111,41 +111,31 @@ pub(super) fn pid(socket_id: &SocketId, secret: &Sid) -> String {
 /// The key and the number of what is tracked.
 pub(super) type Tracked = ([u8; 12], u64);
 
-/// An event that was sent to one socket.
-#[derive(Clone, Debug)]
-pub(super) struct Sent {
+/// An event with its offset, encoded once for all that get it.
+#[derive(Debug)]
+pub(super) struct Numbered {
     pub(super) offset: u64,
-    pub(super) header: Outgoing,
-    /// Few events have any.
-    pub(super) attachments: Option<Box<[Outgoing]>>,
+    /// Header and attachments.
+    pub(super) packets: Vec<Outgoing>,
     pub(super) tracked: Option<Tracked>,
-    /// Its last packet's number in the session; [`u64::MAX`] when it is in none.
+}
+
+impl Numbered {
+    fn bytes(&self) -> usize {
+        self.packets.iter().fold(0, |sum, packet| packet.len().saturating_add(sum))
+    }
+}
+
+/// An event that was sent to one socket.
+#[derive(Debug)]
+struct Sent {
+    event: Arc<Numbered>,
+    /// Its last packet's number in the session; [`NOT_SENT`] when it is in none.
     number: u64,
 }
 
-impl Sent {
-    /// An event in its packets; `None` without any.
-    pub(super) fn new(offset: u64, packets: &[Outgoing], tracked: Option<Tracked>, number: u64) -> Option<Self> {
-        let (header, attachments) = packets.split_first()?;
-        let attachments = (!attachments.is_empty()).then(|| attachments.into());
-        Some(Self { offset, header: header.clone(), attachments, tracked, number })
-    }
-
-    /// Header and attachments.
-    pub(super) fn packets(&self) -> Vec<Outgoing> {
-        let attachments = self.attachments.iter().flatten();
-        std::iter::once(&self.header).chain(attachments).cloned().collect()
-    }
-
-    fn count(&self) -> usize {
-        self.attachments.as_ref().map_or(1, |attachments| attachments.len().saturating_add(1))
-    }
-
-    fn bytes(&self) -> usize {
-        let attachments = self.attachments.iter().flatten();
-        attachments.fold(self.header.len(), |sum, packet| sum.saturating_add(packet.len()))
-    }
-}
+/// The number of what no session has carried.
+const NOT_SENT: u64 = u64::MAX;
 
 /// What was sent to a socket last and may not have arrived, in the order of the wire. Without anything it holds no memory.
 #[derive(Debug)]
@@ -166,20 +156,25 @@ impl Ring {
     }
 
     /// A ring as it was put into the store.
-    pub(super) fn restored(limits: Recovery, passed: Option<u64>, sent: Vec<Sent>) -> Self {
+    pub(super) fn restored(limits: Recovery, passed: Option<u64>, events: impl IntoIterator<Item = Numbered>) -> Self {
         let mut ring = Self { passed, ..Self::new(limits) };
-        sent.into_iter().for_each(|sent| ring.push(sent));
+        events.into_iter().for_each(|event| ring.keep(Arc::new(event)));
         ring
     }
 
-    /// Keeps an event. The oldest ones make room.
-    pub(super) fn push(&mut self, sent: Sent) {
+    /// Keeps an event that no session carries.
+    pub(super) fn keep(&mut self, event: Arc<Numbered>) {
+        self.push(event, NOT_SENT);
+    }
+
+    /// Keeps an event whose last packet has this number. The oldest ones make room.
+    fn push(&mut self, event: Arc<Numbered>, number: u64) {
         if self.broken {
             return;
         }
-        self.packets = self.packets.saturating_add(sent.count());
-        self.bytes = self.bytes.saturating_add(sent.bytes());
-        self.sent.push_back(sent);
+        self.packets = self.packets.saturating_add(event.packets.len());
+        self.bytes = self.bytes.saturating_add(event.bytes());
+        self.sent.push_back(Sent { event, number });
         while self.packets > self.limits.packets || self.bytes > self.limits.bytes {
             if self.pop().is_none() {
                 return;
@@ -200,7 +195,7 @@ impl Ring {
     /// Forgets everything up to `offset`, which the client has, and gives what of it was tracked. `None`, and nothing is changed, when
     /// there is no such offset.
     pub(super) fn resume(&mut self, offset: u64) -> Option<Vec<Tracked>> {
-        let count = match self.sent.iter().position(|sent| sent.offset == offset) {
+        let count = match self.sent.iter().position(|sent| sent.event.offset == offset) {
             Some(position) => position.saturating_add(1),
             None if self.passed == Some(offset) => 0,
             None => return None,
@@ -209,9 +204,9 @@ impl Ring {
     }
 
     /// Takes everything out, to be sent again.
-    pub(super) fn take_all(&mut self) -> Vec<Sent> {
+    fn take_all(&mut self) -> Vec<Arc<Numbered>> {
         (self.packets, self.bytes) = (0, 0);
-        std::mem::take(&mut self.sent).into()
+        std::mem::take(&mut self.sent).into_iter().map(|sent| sent.event).collect()
     }
 
     /// Forgets everything: nobody can go on from here.
@@ -229,8 +224,8 @@ impl Ring {
         self.passed
     }
 
-    pub(super) fn sent(&self) -> impl Iterator<Item = &Sent> {
-        self.sent.iter()
+    pub(super) fn events(&self) -> impl Iterator<Item = &Numbered> {
+        self.sent.iter().map(|sent| &*sent.event)
     }
 
     /// True when nobody can go on from here: there is no offset that a client could name.
@@ -238,12 +233,12 @@ impl Ring {
         self.passed.is_none() && self.sent.is_empty()
     }
 
-    fn pop(&mut self) -> Option<Sent> {
-        let sent = self.sent.pop_front()?;
-        self.packets = self.packets.saturating_sub(sent.count());
-        self.bytes = self.bytes.saturating_sub(sent.bytes());
-        self.passed = Some(sent.offset);
-        Some(sent)
+    fn pop(&mut self) -> Option<Arc<Numbered>> {
+        let event = self.sent.pop_front()?.event;
+        self.packets = self.packets.saturating_sub(event.packets.len());
+        self.bytes = self.bytes.saturating_sub(event.bytes());
+        self.passed = Some(event.offset);
+        Some(event)
     }
 }
 
@@ -269,11 +264,11 @@ impl Recoverable {
     }
 
     /// Sends an event and keeps it. In one step, so that the ring has the order of the wire. `send` gives the number of the last packet.
-    pub(super) fn push(&self, offset: u64, packets: &[Outgoing], tracked: Option<Tracked>, send: impl FnOnce() -> u64) {
+    pub(super) fn push(&self, event: &Arc<Numbered>, send: impl FnOnce() -> u64) {
         let mut ring = self.ring();
         let number = send();
-        if let (Some(ring), Some(sent)) = (ring.as_mut(), Sent::new(offset, packets, tracked, number)) {
-            ring.push(sent);
+        if let Some(ring) = ring.as_mut() {
+            ring.push(Arc::clone(event), number);
         }
     }
 
@@ -285,7 +280,7 @@ impl Recoverable {
     }
 
     /// Takes out what is to be sent again, at the beginning of a resumed session.
-    pub(super) fn missed(&self) -> Vec<Sent> {
+    pub(super) fn missed(&self) -> Vec<Arc<Numbered>> {
         self.ring().as_mut().map(Ring::take_all).unwrap_or_default()
     }
 
@@ -305,19 +300,22 @@ mod tests {
 
     const LIMITS: Recovery = Recovery { window: Duration::from_secs(1), packets: 3, bytes: 100 };
 
-    fn sent(offset: u64, bytes: usize) -> Sent {
-        let packets = [Outgoing::Binary(vec![0; bytes].into())];
-        Sent::new(offset, &packets, Some(([7; 12], offset * 10)), offset).expect("a packet")
+    /// Keeps an event of so many bytes, which the session carries under the number of its offset.
+    fn push(ring: &mut Ring, offset: u64, bytes: usize) {
+        let packets = vec![Outgoing::Binary(vec![0; bytes].into())];
+        ring.push(Arc::new(Numbered { offset, packets, tracked: Some(([7; 12], offset * 10)) }), offset);
     }
 
     fn ring_of(offsets: &[u64]) -> Ring {
         let mut ring = Ring::new(LIMITS);
-        offsets.iter().for_each(|offset| ring.push(sent(*offset, 10)));
+        for offset in offsets {
+            push(&mut ring, *offset, 10);
+        }
         ring
     }
 
     fn offsets(ring: &Ring) -> Vec<u64> {
-        ring.sent().map(|sent| sent.offset).collect()
+        ring.events().map(|event| event.offset).collect()
     }
 
     #[test]
@@ -340,9 +338,9 @@ mod tests {
     #[test]
     fn bytes_push_out_as_packets_do() {
         let mut ring = ring_of(&[1, 2]);
-        ring.push(sent(3, 95));
+        push(&mut ring, 3, 95);
         assert_eq!((offsets(&ring), ring.bytes()), (vec![3], 95));
-        ring.push(sent(4, 101));
+        push(&mut ring, 4, 101);
         assert_eq!((offsets(&ring), ring.bytes(), ring.passed()), (vec![], 0, Some(4)));
     }
 
@@ -360,7 +358,7 @@ mod tests {
     fn nothing_can_be_resumed_once_it_was_given_up() {
         let mut ring = ring_of(&[1, 2]);
         ring.give_up();
-        ring.push(sent(3, 10));
+        push(&mut ring, 3, 10);
         assert!(ring.is_useless());
         assert_eq!(ring.resume(2), None);
     }

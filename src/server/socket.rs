@@ -18,7 +18,7 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{
     Admission, Args, Namespace, Refusal, RequestFailed, ServerEvent, encode,
     hold::Hold,
-    recovery::{Recoverable, Ring, Sent, Tracked, pid},
+    recovery::{Numbered, Recoverable, Ring, Tracked, pid},
 };
 use crate::{
     clock::Timestamp,
@@ -48,8 +48,11 @@ pub enum AckError {
 /// Most events for a socket whose CONNECT answer is not queued yet, which takes a moment. One with more is closed.
 const MAX_EARLY: usize = 1024;
 
-/// An event that waits for the CONNECT answer to go first.
-type Early = (Vec<Outgoing>, Delivery);
+/// Something that waits for the CONNECT answer to go first.
+enum Early {
+    Plain(Vec<Outgoing>, Delivery),
+    Numbered(Arc<Numbered>),
+}
 
 /// How packets go out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,8 +61,6 @@ pub(super) struct Delivery {
     pub(super) volatile: bool,
     /// Somebody wants to hear of their arrival.
     pub(super) tracked: Option<Tracked>,
-    /// They carry this offset, and are kept for a client that is cut off.
-    pub(super) offset: Option<u64>,
 }
 
 /// Who waits for which ack. Boxed, since few sockets are ever asked for one.
@@ -216,9 +217,7 @@ impl Socket {
         match (resumed_at, &self.recovery) {
             (Some(offset), _) => self.session.send(&encode::numbered_event(namespace, offset, E::NAME, &args, &[])),
             (None, Some(_)) => {
-                let offset = self.namespace.next_offset();
-                let packets = encode::numbered_event(namespace, offset, E::NAME, &args, &[]);
-                self.push(&packets, Delivery { offset: Some(offset), ..Delivery::default() });
+                self.push_numbered(&self.namespace.number(E::NAME, &args, &[], None));
             }
             (None, None) => self.session.send(&encode::event(namespace, None, E::NAME, &args, &[])),
         }
@@ -295,13 +294,12 @@ impl Socket {
     }
 
     fn send_event(&self, name: &str, args: &[&str], attachments: &[Bytes], tracked: Option<Tracked>) {
-        let namespace = self.namespace.name();
-        let offset = self.recovery.as_ref().map(|_| self.namespace.next_offset());
-        let packets = match offset {
-            Some(offset) => encode::numbered_event(namespace, offset, name, args, attachments),
-            None => encode::event(namespace, None, name, args, attachments),
-        };
-        self.deliver(&packets, Delivery { volatile: false, tracked, offset });
+        if self.is_recoverable() {
+            self.deliver_numbered(&self.namespace.number(name, args, attachments, tracked));
+        } else {
+            let packets = encode::event(self.namespace.name(), None, name, args, attachments);
+            self.deliver(&packets, Delivery { volatile: false, tracked });
+        }
     }
 
     /// Sends packets that are no event with an offset.
@@ -311,33 +309,49 @@ impl Socket {
 
     /// Sends packets.
     pub(super) fn deliver(&self, packets: &[Outgoing], delivery: Delivery) {
-        if !(self.connecting.load(Ordering::Acquire) && self.keep_early(packets, delivery)) {
+        let connecting = self.connecting.load(Ordering::Acquire);
+        if !(connecting && self.keep_early(|| Early::Plain(packets.to_vec(), delivery))) {
             self.push(packets, delivery);
         }
     }
 
-    fn push(&self, packets: &[Outgoing], Delivery { volatile, tracked, offset }: Delivery) {
-        let receipt = tracked.map(|(key, seq)| Receipt { socket: self.number, key, seq });
-        match (&self.recovery, offset, receipt) {
-            (Some(recovery), Some(offset), receipt) => {
-                recovery.push(offset, packets, tracked, || self.session.send_numbered(packets, receipt));
-            }
-            (_, _, Some(receipt)) => self.session.send_tracked(packets, receipt),
-            (_, _, None) if volatile => self.session.send_volatile(packets),
-            (_, _, None) => self.session.send(packets),
+    /// Sends an event that is kept for a client that is cut off.
+    pub(super) fn deliver_numbered(&self, event: &Arc<Numbered>) {
+        let connecting = self.connecting.load(Ordering::Acquire);
+        if !(connecting && self.keep_early(|| Early::Numbered(Arc::clone(event)))) {
+            self.push_numbered(event);
         }
+    }
+
+    fn push(&self, packets: &[Outgoing], Delivery { volatile, tracked }: Delivery) {
+        match self.receipt(tracked) {
+            Some(receipt) => self.session.send_tracked(packets, receipt),
+            None if volatile => self.session.send_volatile(packets),
+            None => self.session.send(packets),
+        }
+    }
+
+    fn push_numbered(&self, event: &Arc<Numbered>) {
+        let Some(recovery) = &self.recovery else { return };
+        recovery.push(event, || self.session.send_numbered(&event.packets, self.receipt(event.tracked)));
+    }
+
+    fn receipt(&self, tracked: Option<Tracked>) -> Option<Receipt> {
+        tracked.map(|(key, seq)| Receipt { socket: self.number, key, seq })
     }
 
     /// Queues what a recovered client has missed, and behind it what was sent to the socket before its CONNECT answer.
     pub(super) fn go_live(&self) {
         let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
         let recovered = self.recovery.as_ref().filter(|_| self.is_recovered());
-        for sent in recovered.map(|recovery| recovery.missed()).unwrap_or_default() {
-            let Sent { offset, tracked, .. } = sent;
-            self.push(&sent.packets(), Delivery { volatile: false, tracked, offset: Some(offset) });
+        for event in recovered.map(|recovery| recovery.missed()).unwrap_or_default() {
+            self.push_numbered(&event);
         }
-        for (packets, delivery) in early.take().unwrap_or_default() {
-            self.push(&packets, delivery);
+        for early in early.take().unwrap_or_default() {
+            match early {
+                Early::Plain(packets, delivery) => self.push(&packets, delivery),
+                Early::Numbered(event) => self.push_numbered(&event),
+            }
         }
         self.connecting.store(false, Ordering::Release);
     }
@@ -377,11 +391,11 @@ impl Socket {
     }
 
     /// Keeps packets for a socket whose CONNECT answer is not queued yet. False when it is by now.
-    fn keep_early(&self, packets: &[Outgoing], delivery: Delivery) -> bool {
+    fn keep_early(&self, packets: impl FnOnce() -> Early) -> bool {
         let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(waiting) = early.as_mut() else { return false };
         if waiting.len() < MAX_EARLY {
-            waiting.push((packets.to_vec(), delivery));
+            waiting.push(packets());
         } else {
             self.session.close(CloseReason::SlowConsumer);
         }

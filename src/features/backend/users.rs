@@ -175,7 +175,6 @@ async fn disconnect_named(
 async fn cut(api: &BackendApi, request: &Idempotent, user_id: UserId) -> Result<Response, Refusal> {
     let answer = async {
         let disconnected = api.auth.disconnect(&user_id);
-        api.namespaces.iter().for_each(|namespace| namespace.end_parked(user_id.as_str()));
         Ok((StatusCode::OK, Disconnected { user_id, disconnected }))
     };
     request.run(answer).await
