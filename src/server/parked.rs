@@ -333,7 +333,7 @@ impl SavedEvent {
         for packet in &event.packets {
             match packet {
                 Outgoing::Text(header) => header.packet().clone_into(&mut text),
-                Outgoing::Binary(data) => attachments.push(data.to_vec()),
+                Outgoing::Binary(binary) => attachments.push(binary.data().to_vec()),
             }
         }
         Self { offset: event.offset, text, attachments, tracked: event.tracked }
@@ -342,7 +342,7 @@ impl SavedEvent {
     fn into_event(self) -> Numbered {
         let mut text = TextWriter::with_capacity(self.text.len());
         text.buffer().extend_from_slice(self.text.as_bytes());
-        let attachments = self.attachments.into_iter().map(|data| Outgoing::Binary(Bytes::from(data)));
+        let attachments = self.attachments.into_iter().map(|data| Outgoing::binary(Bytes::from(data)));
         let packets = std::iter::once(Outgoing::Text(text.finish())).chain(attachments).collect();
         Numbered { offset: self.offset, packets, tracked: self.tracked }
     }

@@ -302,7 +302,7 @@ mod tests {
 
     /// Keeps an event of so many bytes, which the session carries under the number of its offset.
     fn push(ring: &mut Ring, offset: u64, bytes: usize) {
-        let packets = vec![Outgoing::Binary(vec![0; bytes].into())];
+        let packets = vec![Outgoing::binary(vec![0; bytes].into())];
         ring.push(Arc::new(Numbered { offset, packets, tracked: Some(([7; 12], offset * 10)) }), offset);
     }
 
