@@ -439,6 +439,45 @@ async fn a_client_may_come_back_before_the_server_knows_that_it_was_gone() {
     assert!(server.told.try_recv().is_err(), "the first one ended once");
 }
 
+/// Somebody broadcasts all the time from another thread; the client is cut off again and again, and comes back before or after the
+/// server has noticed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_doubled_or_out_of_order_however_often_a_client_is_cut_off() {
+    const EVENTS: u64 = 3_000;
+    /// Fewer than are kept.
+    const AHEAD: usize = 150;
+    let server = Running::start().await;
+    let mut peer = server.member("alice").await;
+    let answer = peer.answer.clone();
+    let room_for = Arc::new(tokio::sync::Semaphore::new(AHEAD));
+    let mut sending = JoinSet::new();
+    let (namespace, permits) = (Arc::clone(&server.namespace), Arc::clone(&room_for));
+    sending.spawn(async move {
+        for what in 0..EVENTS {
+            permits.acquire().await.expect("open").forget();
+            namespace.to(ROOM).tracked(KEY, what + 1).emit_raw("said", &[&what.to_string()], &[]);
+        }
+    });
+    let mut cuts = 0;
+    for what in 0..EVENTS {
+        let packet = peer.packets.until("42").await;
+        let event: Vec<Value> = serde_json::from_str(&packet[2..]).expect("an array");
+        assert_eq!((&event[0], &event[1]), (&json!("said"), &json!(what)), "after {cuts} cuts");
+        event[2].as_str().expect("an offset").clone_into(&mut peer.offset);
+        room_for.add_permits(1);
+        if what % 37 == 5 {
+            cuts += 1;
+            let ticket = peer.ticket();
+            let before = (what % 2 == 0).then_some(peer);
+            peer = server.connect("alice", &ticket).await;
+            assert!(peer.is_same_session(&answer), "after {cuts} cuts");
+            drop(before);
+        }
+    }
+    within("the end of sending", sending.join_all()).await;
+    assert_eq!(server.namespace.len(), 1);
+}
+
 #[tokio::test]
 async fn rooms_change_while_a_client_is_away() {
     let mut server = Running::start().await;
