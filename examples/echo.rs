@@ -57,6 +57,9 @@ struct Flags {
     /// Smaller messages are not compressed.
     #[arg(long, value_name = "BYTES", default_value_t = 1024)]
     deflate_threshold: usize,
+    /// How long a session may be taken up again. The conformance suite of Socket.IO fails by design unless it is 0.
+    #[arg(long, default_value_t = 0)]
+    recovery_ms: u64,
     /// The origin whose pages may connect, with credentials.
     #[arg(long)]
     allowed_origin: Option<String>,
@@ -98,6 +101,7 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
         unauthenticated_bytes: flags.max_payload,
         allow_eio3: !flags.no_eio3,
         compression_threshold_bytes: flags.deflate_threshold,
+        recovery_ms: flags.recovery_ms,
         ..Config::default()
     };
     if flags.raw_websocket {

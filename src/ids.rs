@@ -270,6 +270,12 @@ impl Sid {
         Self(random_base64url().into())
     }
 
+    /// An id that was made before and kept.
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -315,6 +321,12 @@ impl SocketId {
         Self(random_base64url().into())
     }
 
+    /// An id that was made before and kept.
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// The id that Engine.IO 3 clients derive for themselves: the sid, after `/ns#` for other namespaces than `/`.
     #[must_use]
     pub fn from_sid(namespace: &str, sid: &Sid) -> Self {
@@ -324,6 +336,12 @@ impl SocketId {
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for SocketId {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

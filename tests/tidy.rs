@@ -66,6 +66,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("missed_messages", &["messages"]),
     ("receipts", &["messages", "last_seen"]),
     ("offline_queue", &["receipts"]),
+    ("parked_sessions", &[]),
 ];
 
 /// Files beside the rooms that join them, as `features/mod.rs` does. No room may import them.

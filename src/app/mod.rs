@@ -94,6 +94,8 @@ async fn serve(
         Background { tracker: stopper.tracker.clone(), stop: stopper.stop.clone(), metrics: metrics.clone() };
     let features = Features::new(config.features(), &store, keys, origins.clone(), &adapter, background)?;
     let features = Arc::new(features);
+    // Before anything is sent that a client which is to come back would miss.
+    features.parked.restore(Limits::from(&config.socketio).recovery).await;
     let mut server = Server::builder(Limits::from(&config.socketio)).metrics(&metrics);
     if config.socketio.check_origin {
         let origins = origins.clone();

@@ -139,6 +139,9 @@ settings! {
         "Whether messages over WebSocket (permessage-deflate, both ways) and polling answers (gzip) are compressed for clients that offer it.";
     "socketio.compression_threshold_bytes": number(0, 100_000_000),
         "Messages and polling answers of fewer bytes are sent as they are, and so is what compression would make larger.";
+    "socketio.recovery_ms": number(0, 3_600_000),
+        "How long a client may take up its session again after its connection was cut or the server was restarted (connection state\n\
+         recovery of Socket.IO 4.6); 0: never. While it is on, clients 3.x and 4.x get one more string behind the arguments of events.";
 
     "storage.dir": text("a path", is_path),
         "The data directory. It is made, for the owner alone, when it does not exist. Flag: --data-dir";

@@ -11,6 +11,7 @@ pub mod messages;
 pub mod missed_messages;
 pub mod notifications;
 pub mod offline_queue;
+pub mod parked_sessions;
 pub mod presence;
 pub mod rate_limits;
 pub mod reactions;
@@ -36,6 +37,7 @@ use self::{
     missed_messages::Recovery,
     notifications::Notifications,
     offline_queue::{Background, OfflineQueue},
+    parked_sessions::ParkedSessions,
     presence::Presence,
     rate_limits::RateLimits,
     reactions::Reactions,
@@ -135,6 +137,8 @@ pub struct Features {
     pub recovery: Arc<Recovery>,
     /// The offline queue.
     pub queue: OfflineQueue,
+    /// Sessions that wait for their clients.
+    pub parked: ParkedSessions,
     /// Notifications.
     pub notifications: Arc<Notifications>,
     /// Reactions.
@@ -220,6 +224,7 @@ impl Features {
         notifications.set_previews(Arc::clone(&messages) as _);
         let heartbeats = Arc::new(Heartbeats::default());
         let auth = Arc::new(Auth::new(config.auth, keys, origins, users.clone(), store)?);
+        auth.live().set_namespaces(namespaces.to_vec());
         Ok(Self {
             conversations,
             messages,
@@ -229,6 +234,7 @@ impl Features {
             typing: Arc::clone(&typing),
             recovery: Arc::new(recovery),
             users,
+            parked: ParkedSessions::new(store.clone(), namespaces.to_vec()),
             namespaces,
             metrics,
             limits,
@@ -321,6 +327,7 @@ impl Features {
             self.messages.run_expiry(stop.clone(), clock.clone()),
             self.notifications.run(stop.clone(), clock.clone()),
             self.queue.run(stop.clone()),
+            self.parked.run(stop.clone()),
             self.locks.run(stop.clone()),
             self.presence.run(stop.clone()),
             self.statuses.run(stop.clone(), clock),
@@ -333,6 +340,10 @@ impl Features {
     pub async fn stop(&self, drained: bool) {
         self.queue.stop(drained).await;
         self.presence.stop().await;
+        // Whatever is under way still would be missed by a session that is in the store already.
+        if drained {
+            self.parked.save().await;
+        }
     }
 
     /// The namespaces, for what concerns all sockets.

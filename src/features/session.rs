@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     NOTIFICATIONS, ROOT,
-    auth::{Auth, Credentials, SignedIn, SocketListener},
+    auth::{Auth, Credentials, LiveSockets, SignedIn, SocketListener},
     conversations::Conversations,
     offline_queue::OfflineQueue,
     rate_limits::RateLimits,
@@ -30,7 +30,8 @@ use crate::{
 pub const SERVER_EVENTS: &[ServerEventDoc] =
     &[ServerEventDoc::of::<SessionReady>(), ServerEventDoc::of::<ServerRestarting>()];
 
-/// The first event after CONNECT in `/`: who one is, and how far each conversation goes; to the socket.
+/// The first event after CONNECT in `/`: who one is, and how far each conversation goes; to the socket. What a recovered session has
+/// missed comes behind it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionReady {
@@ -40,7 +41,7 @@ pub struct SessionReady {
     pub socket_id: SocketId,
     /// The server's clock.
     pub server_time: Timestamp,
-    /// Whether an earlier session was taken up again; never yet.
+    /// Whether an earlier session was taken up again.
     pub recovered: bool,
     /// What a client may send.
     pub limits: SessionLimits,
@@ -113,13 +114,13 @@ impl ChatGate {
         Self { auth, metrics, conversations, queue, rate_limits, limits, typing, listeners }
     }
 
-    fn greet(&self, socket: &Arc<Socket>, signed_in: &SignedIn) {
+    fn say_ready(&self, socket: &Arc<Socket>, signed_in: &SignedIn) {
         match self.conversations.heads(&signed_in.user) {
-            Ok(conversations) => socket.emit(&SessionReady {
+            Ok(conversations) => socket.greet(&SessionReady {
                 user_id: signed_in.user.clone(),
                 socket_id: socket.id().clone(),
                 server_time: Timestamp::now(),
-                recovered: false,
+                recovered: socket.is_recovered(),
                 limits: self.limits,
                 typing: self.typing,
                 conversations: conversations.into_iter().collect(),
@@ -155,6 +156,9 @@ impl Middleware for ChatGate {
         let user = &SignedIn::of(socket).map_err(refuse)?.user;
         let namespace = socket.namespace().name();
         self.rate_limits.enter(user, namespace).map_err(refuse)?;
+        if socket.is_recovered() {
+            return Ok(());
+        }
         if &**namespace == NOTIFICATIONS {
             self.conversations.join_user_room(socket, user);
             return Ok(());
@@ -171,11 +175,16 @@ impl Middleware for ChatGate {
         self.listeners.iter().try_for_each(|listener| listener.admit(socket, signed_in, name, event))
     }
 
+    fn greet(&self, socket: &Arc<Socket>) {
+        if let Ok(signed_in) = SignedIn::of(socket)
+            && &**socket.namespace().name() == ROOT
+        {
+            self.say_ready(socket, signed_in);
+        }
+    }
+
     fn connected(&self, socket: &Arc<Socket>, _: &Handshake) {
         let Ok(signed_in) = SignedIn::of(socket) else { return };
-        if &**socket.namespace().name() == ROOT {
-            self.greet(socket, signed_in);
-        }
         self.listeners.iter().for_each(|listener| listener.connected(socket, signed_in));
     }
 
@@ -194,5 +203,14 @@ impl Middleware for ChatGate {
     fn disconnected(&self, socket: &Arc<Socket>, reason: &str) {
         let Ok(signed_in) = SignedIn::of(socket) else { return };
         self.listeners.iter().for_each(|listener| listener.disconnected(socket, signed_in, reason));
+    }
+
+    fn binding(&self, socket: &Socket) -> Option<String> {
+        LiveSockets::binding(SignedIn::of(socket).ok()?)
+    }
+
+    fn may_recover(&self, admission: &Admission, binding: Option<&str>) -> bool {
+        let signed_in = admission.data.downcast_ref::<SignedIn>();
+        signed_in.is_some_and(|signed_in| self.auth.live().may_recover(&signed_in.user, binding))
     }
 }

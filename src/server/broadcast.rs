@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Namespace, ServerEvent, encode};
+use super::{Namespace, ServerEvent, encode, namespace::Receiver, socket::Delivery};
 use crate::{cluster::Published, ids::SocketId, telemetry::SOCKET_EVENTS};
 
 /// An event on its way to many sockets of one namespace.
@@ -79,25 +79,36 @@ impl<'a> Broadcast<'a> {
 
     /// Sends an event whose arguments are JSON texts, with the attachments of their placeholders.
     ///
-    /// Returns after queueing how many sockets of this node it was queued for; nothing waits for receivers.
+    /// Returns after queueing how many sockets of this node it was queued for; nothing waits for receivers. Sessions whose connection was
+    /// cut are not counted: they get it if they come back.
     pub fn emit_raw(&self, name: &str, args: &[&str], attachments: &[Bytes]) -> usize {
         tracing::info!(
             target: SOCKET_EVENTS, eventName = name, namespace = &**self.namespace.name(), rooms = ?self.rooms,
             "Socket event emitted"
         );
-        let mut packets = None;
+        let (volatile, tracked) = (self.volatile, self.tracked);
+        // Encoded for the first receiver of each kind; without one there is nothing to encode.
+        let (mut plain, mut numbered) = (None, None);
+        let plainly = || encode::event(self.namespace.name(), None, name, args, attachments);
+        let with_offset = || self.namespace.number(name, args, attachments, tracked);
         let mut receivers = 0;
-        self.namespace.for_each(&self.rooms, &self.except, |socket| {
-            if self.except_socket == Some(socket.id()) || self.tracked.is_some_and(|(key, _)| socket.holds(key)) {
-                return;
+        self.namespace.for_each(&self.rooms, &self.except, |receiver| match receiver {
+            Receiver::Live(socket) => {
+                if self.except_socket == Some(socket.id()) || tracked.is_some_and(|(key, _)| socket.holds(key)) {
+                    return;
+                }
+                receivers += 1;
+                if socket.is_recoverable() && !volatile {
+                    socket.deliver_numbered(numbered.get_or_insert_with(with_offset));
+                } else {
+                    let packets = plain.get_or_insert_with(plainly);
+                    socket.deliver(packets, Delivery { volatile, tracked });
+                }
             }
-            receivers += 1;
-            // Encoded for the first receiver; without one there is nothing to encode.
-            let packets =
-                packets.get_or_insert_with(|| encode::event(self.namespace.name(), None, name, args, attachments));
-            match self.tracked {
-                Some(receipt) => socket.send_tracked(packets, receipt),
-                None => socket.send(packets, self.volatile),
+            Receiver::Parked(session) => {
+                if !volatile && self.except_socket != Some(&session.id) {
+                    session.keep(numbered.get_or_insert_with(with_offset));
+                }
             }
         });
         if !self.local {

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use super::{
     Args, Event, Outcome, Refusal, Reply, Shared, Socket, encode,
     middleware::{Admission, ConnectError, ConnectRequest},
+    recovery::{Recoverable, Tracked, Wanted, is_recoverable},
     routes::Route,
 };
 use crate::{
@@ -72,7 +74,7 @@ impl Future for Started {
 
 /// What a pending future ends in.
 enum Finished {
-    Admitted { route: Arc<Route>, result: Result<Admission, ConnectError> },
+    Admitted { route: Arc<Route>, wanted: Option<Wanted>, result: Result<Admission, ConnectError> },
     Handled { socket: Arc<Socket>, event: Box<str>, id: Option<u64>, outcome: Outcome },
 }
 
@@ -153,6 +155,7 @@ impl Client {
             Revision::V4 => SocketId::from_sid(namespace, self.session.sid()),
             Revision::V5 => SocketId::fresh(),
         };
+        let wanted = auth.as_deref().filter(|_| self.is_recoverable()).and_then(Wanted::from_auth);
         let request = ConnectRequest {
             namespace: Arc::clone(route.namespace.name()),
             handshake: Arc::clone(&self.handshake),
@@ -165,23 +168,27 @@ impl Client {
         self.start(Box::pin(async move {
             let result = AssertUnwindSafe(admission).catch_unwind().await;
             let result = result.unwrap_or_else(|_| Err(ConnectError::internal()));
-            Finished::Admitted { route, result }
+            Finished::Admitted { route, wanted, result }
         }));
     }
 
-    fn finish_connect(&mut self, route: Arc<Route>, result: Result<Admission, ConnectError>) {
+    fn finish_connect(&mut self, route: Arc<Route>, wanted: Option<Wanted>, result: Result<Admission, ConnectError>) {
         let namespace = Arc::clone(route.namespace.name());
         self.joining.retain(|name| *name != namespace);
         let admission = match result {
             Ok(admission) => admission,
             Err(error) => return self.refuse_connect(&namespace, &error),
         };
-        let (namespace_of, session) = (Arc::clone(&route.namespace), Arc::clone(&self.session));
-        let socket = Socket::new(admission, self.numbered, namespace_of, session, self.handshake.address);
-        self.numbered = self.numbered.wrapping_add(1);
         // The socket is in its rooms and ready for events before its CONNECT answer is queued: whatever is broadcast from
         // now on reaches it, and an event sent in the first millisecond is served.
-        route.namespace.insert(&socket);
+        let taken_up = wanted.and_then(|wanted| self.take_up(&route, &wanted, &admission));
+        let (socket, arrived) = taken_up.unwrap_or_else(|| {
+            let recoverable = self.is_recoverable().then(|| Recoverable::fresh(self.shared.limits.recovery));
+            let socket = self.make_socket(&route, &admission, (admission.socket_id.clone(), recoverable));
+            route.namespace.insert(&socket);
+            (socket, Vec::new())
+        });
+        self.numbered = self.numbered.wrapping_add(1);
         if let Err(error) = route.middleware.join(&socket) {
             socket.mark_disconnected();
             route.namespace.remove(&socket);
@@ -189,11 +196,58 @@ impl Client {
         }
         self.connect_deadline = None;
         self.session.set_max_message_bytes(self.shared.limits.max_message_bytes);
-        socket.announce(&encode::connect(self.revision, &namespace, socket.id().as_str()));
+        if !arrived.is_empty() {
+            route.middleware.confirmed(&socket, &arrived);
+        }
+        let pid = socket.pid();
+        self.session.send(&encode::connect(self.revision, &namespace, socket.id().as_str(), pid.as_deref()));
+        route.middleware.greet(&socket);
+        socket.go_live();
         let (socket_id, user) = (socket.log_id(), socket.user());
-        tracing::info!(target: SOCKET_EVENTS, socketId = socket_id, userId = user, %namespace, "Socket connected");
+        let recovered = socket.is_recovered();
+        tracing::info!(target: SOCKET_EVENTS, socketId = socket_id, userId = user, %namespace, recovered, "Socket connected");
         route.middleware.connected(&socket, &self.handshake);
         self.sockets.push((route, socket));
+    }
+
+    /// Whether sessions of this client can be taken up again: it has to know of revision 5.
+    fn is_recoverable(&self) -> bool {
+        self.revision == Revision::V5 && self.shared.limits.recovery.is_on()
+    }
+
+    fn make_socket(
+        &self,
+        route: &Route,
+        admission: &Admission,
+        identity: (SocketId, Option<Recoverable>),
+    ) -> Arc<Socket> {
+        let (namespace, session) = (Arc::clone(&route.namespace), Arc::clone(&self.session));
+        Socket::new(identity, admission, self.numbered, namespace, session, self.handshake.address)
+    }
+
+    /// Takes up the session that the client wants, if it is one of the user who was admitted. Gives what of the tracked events the client
+    /// has got, too.
+    fn take_up(&self, route: &Route, wanted: &Wanted, admission: &Admission) -> Option<(Arc<Socket>, Vec<Tracked>)> {
+        let recovery = self.shared.limits.recovery;
+        if let Some(live) = route.namespace.find_live(wanted)
+            && live.user() == admission.user.as_deref()
+        {
+            // The client knows that the old connection is lost before the server does.
+            let unproved = live.session().take_receipts(live.number());
+            end_receipts(route, &live, &unproved);
+            disconnect(route, &live, "transport error", Some(recovery.window));
+            live.session().close(CloseReason::TransportError);
+        }
+        let middleware = &route.middleware;
+        route.namespace.take_up(
+            wanted,
+            recovery,
+            |parked| {
+                parked.user.as_deref() == admission.user.as_deref()
+                    && middleware.may_recover(admission, parked.binding.as_deref())
+            },
+            |id, recoverable| self.make_socket(route, admission, (id, Some(recoverable))),
+        )
     }
 
     fn refuse_connect(&self, namespace: &str, error: &ConnectError) {
@@ -222,12 +276,8 @@ impl Client {
             return;
         };
         let (route, socket) = self.sockets.swap_remove(position);
-        let unproved = self.session.take_receipts(socket.number());
-        if !unproved.is_empty() {
-            let unproved: Vec<_> = unproved.iter().map(|receipt| (receipt.key, receipt.seq)).collect();
-            route.middleware.unconfirmed(&socket, &unproved);
-        }
-        disconnect(&route, &socket, reason);
+        end_receipts(&route, &socket, &self.session.take_receipts(socket.number()));
+        disconnect(&route, &socket, reason, None);
     }
 
     // ---- events --------------------------------------------------------------------------------------------------------
@@ -285,7 +335,7 @@ impl Client {
 
     fn finish(&mut self, finished: Finished) {
         match finished {
-            Finished::Admitted { route, result } => self.finish_connect(route, result),
+            Finished::Admitted { route, wanted, result } => self.finish_connect(route, wanted, result),
             Finished::Handled { socket, event, id, outcome } => self.shared.reply(&socket, &event, id, outcome),
         }
     }
@@ -354,19 +404,43 @@ impl Connection for Client {
         self.each_receipt(receipts, |route, socket, receipts| route.middleware.unconfirmed(socket, receipts));
     }
 
+    fn handle_proof(&mut self) {
+        if self.is_recoverable() {
+            let proved = self.session.proved();
+            self.sockets.iter().for_each(|(_, socket)| socket.forget_arrived(proved));
+        }
+    }
+
     fn handle_close(&mut self, reason: CloseReason) {
         self.shared.closed(&self.session, reason);
+        let window = is_recoverable(reason).then_some(self.shared.limits.recovery.window);
         let reason = reason.to_string();
         for (route, socket) in std::mem::take(&mut self.sockets) {
-            disconnect(&route, &socket, &reason);
+            disconnect(&route, &socket, &reason, window);
         }
         self.pending = FuturesUnordered::new();
     }
 }
 
-fn disconnect(route: &Route, socket: &Arc<Socket>, reason: &str) {
-    socket.mark_disconnected();
-    route.namespace.remove(socket);
+/// Whether the client has what was tracked will not be known.
+fn end_receipts(route: &Route, socket: &Arc<Socket>, unproved: &[Receipt]) {
+    if !unproved.is_empty() {
+        let unproved: Vec<_> = unproved.iter().map(|receipt| (receipt.key, receipt.seq)).collect();
+        route.middleware.unconfirmed(socket, &unproved);
+    }
+}
+
+/// Ends a socket, once. Within `window` its client may take up the session again.
+fn disconnect(route: &Route, socket: &Arc<Socket>, reason: &str, window: Option<Duration>) {
+    // Looked at first: what was held back from a socket that has gone is released, and was never sent.
+    let window = window.filter(|_| socket.may_be_parked());
+    if !socket.mark_disconnected() {
+        return;
+    }
+    match window {
+        Some(window) => route.namespace.park(socket, route.middleware.binding(socket), clock::now() + window),
+        None => route.namespace.remove(socket),
+    }
     let namespace = route.namespace.name();
     let (socket_id, user) = (socket.log_id(), socket.user());
     tracing::info!(target: SOCKET_EVENTS, socketId = socket_id, userId = user, %namespace, reason, "Socket disconnected");
@@ -397,7 +471,7 @@ impl Shared {
         };
         if let Some(id) = id {
             let json: Vec<&str> = args.json.iter().map(String::as_str).collect();
-            socket.send(&encode::ack(socket.namespace().name(), id, &json, &args.attachments), false);
+            socket.send(&encode::ack(socket.namespace().name(), id, &json, &args.attachments));
         }
     }
 

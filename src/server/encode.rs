@@ -18,6 +18,19 @@ pub(crate) fn event(namespace: &str, id: Option<u64>, name: &str, args: &[&str],
     with_attachments(text, attachments)
 }
 
+/// An event with its offset behind the arguments.
+pub(crate) fn numbered_event(
+    namespace: &str,
+    offset: u64,
+    name: &str,
+    args: &[&str],
+    attachments: &[Bytes],
+) -> Packets {
+    let offset = format!("\"{offset}\"");
+    let args: Vec<&str> = args.iter().copied().chain([&*offset]).collect();
+    event(namespace, None, name, &args, attachments)
+}
+
 /// The answer to an event.
 pub(crate) fn ack(namespace: &str, id: u64, args: &[&str], attachments: &[Bytes]) -> Packets {
     let bytes = args.iter().fold(namespace.len() + 32, |sum, arg| sum + arg.len() + 1);
@@ -27,9 +40,9 @@ pub(crate) fn ack(namespace: &str, id: u64, args: &[&str], attachments: &[Bytes]
 }
 
 /// The answer to a CONNECT that succeeded.
-pub(crate) fn connect(revision: Revision, namespace: &str, socket_id: &str) -> Packets {
+pub(crate) fn connect(revision: Revision, namespace: &str, socket_id: &str, pid: Option<&str>) -> Packets {
     let mut text = TextWriter::message(64);
-    socketio::encode_connect(text.buffer(), revision, namespace, socket_id);
+    socketio::encode_connect(text.buffer(), revision, namespace, socket_id, pid);
     vec![Outgoing::Text(text.finish())]
 }
 

@@ -61,6 +61,11 @@ impl Hold {
         }
     }
 
+    /// Whether anything may be held back.
+    pub(super) fn is_active(&self) -> bool {
+        self.active.load(Ordering::Acquire)
+    }
+
     /// Whether a change of this log does not go out now.
     pub(super) fn stops(&self, key: Key) -> bool {
         if !self.active.load(Ordering::Acquire) {

@@ -69,7 +69,8 @@ pub trait Middleware: Send + Sync + 'static {
     /// Checks the request. Nothing of the namespace is reachable for the client until this has succeeded.
     fn connect(&self, request: ConnectRequest) -> Connecting;
 
-    /// The socket exists and is addressable; puts it into its rooms. Its CONNECT answer is queued afterwards.
+    /// The socket exists and is addressable; puts it into its rooms. Its CONNECT answer is queued afterwards. A socket that is
+    /// [recovered](Socket::is_recovered) is in its rooms already.
     ///
     /// # Errors
     ///
@@ -86,7 +87,11 @@ pub trait Middleware: Send + Sync + 'static {
         Ok(())
     }
 
-    /// The CONNECT answer is queued: what is emitted here is the first thing the client gets.
+    /// The CONNECT answer is queued: what is sent here with [`Socket::greet`] is the first thing the client gets. Nothing else may be
+    /// sent here.
+    fn greet(&self, _socket: &Arc<Socket>) {}
+
+    /// The CONNECT answer, the greeting and what a recovered socket has missed are queued: what is emitted here comes next.
     fn connected(&self, socket: &Arc<Socket>, handshake: &Handshake);
 
     /// The client has what these receipts belong to: key and number, in the order of sending.
@@ -95,6 +100,16 @@ pub trait Middleware: Send + Sync + 'static {
     /// The socket is about to go, and whether the client has what these receipts belong to is not known.
     fn unconfirmed(&self, _socket: &Arc<Socket>, _receipts: &[([u8; 12], u64)]) {}
 
-    /// The socket has left its namespace and its rooms.
+    /// The socket has left its namespace and its rooms. Should its client take it up again, that is another socket with the same id.
     fn disconnected(&self, socket: &Arc<Socket>, reason: &str);
+
+    /// What [`Middleware::may_recover`] wants to look at when the client of this socket, which is about to go, comes back.
+    fn binding(&self, _socket: &Socket) -> Option<String> {
+        None
+    }
+
+    /// Whether somebody who was admitted may take up a session of the same user that had this binding.
+    fn may_recover(&self, _admission: &Admission, _binding: Option<&str>) -> bool {
+        true
+    }
 }

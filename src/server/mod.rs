@@ -11,6 +11,8 @@ mod event;
 mod hold;
 mod middleware;
 mod namespace;
+mod parked;
+mod recovery;
 mod refusal;
 mod registry;
 mod rest;
@@ -36,6 +38,8 @@ pub use self::{
     event::{Args, ClientEvent, Event, Handler, Outcome, Reply, ServerEvent, decode_json, object},
     middleware::{Admission, ConnectError, ConnectRequest, Connecting, Middleware},
     namespace::Namespace,
+    parked::SavedSession,
+    recovery::Recovery,
     refusal::{ErrorBody, Refusal, Refused, RequestFailed},
     registry::{ClientEventDoc, NamespaceDoc, SchemaFn, ServerEventDoc},
     rest::{Access, Endpoint, Params, Payload, Rest},
@@ -66,6 +70,8 @@ pub struct Limits {
     pub max_namespaces: usize,
     /// Events of one session under way at once; reading pauses beyond.
     pub in_flight_events: usize,
+    /// For how long, and by how much, a session can be taken up again.
+    pub recovery: Recovery,
 }
 
 impl From<&Config> for Limits {
@@ -77,6 +83,7 @@ impl From<&Config> for Limits {
             connect_timeout: config.connect_timeout(),
             max_namespaces: config.max_namespaces,
             in_flight_events: config.in_flight_events,
+            recovery: Recovery::new(config.recovery(), config.outbox_packets, config.outbox_bytes),
         }
     }
 }

@@ -2,17 +2,40 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use super::{Broadcast, Socket};
-use crate::{cluster::Adapter, ids::SocketId};
+use bytes::Bytes;
+
+use super::{
+    Broadcast, Recovery, SavedSession, Socket, encode,
+    parked::{Parked, ParkedSession, Parking},
+    recovery::{Numbered, Recoverable, Tracked, Wanted},
+};
+use crate::{
+    clock::{self, Instant},
+    cluster::Adapter,
+    ids::SocketId,
+};
 
 /// The sockets and rooms of one namespace.
 pub struct Namespace {
     name: Arc<str>,
     index: RwLock<Index>,
     adapter: Arc<dyn Adapter>,
+    /// The last offset that was given to an event.
+    offsets: AtomicU64,
+}
+
+/// Who gets a broadcast.
+pub(super) enum Receiver<'a> {
+    /// A socket.
+    Live(&'a Socket),
+    /// A session whose client may come back.
+    Parked(&'a ParkedSession),
 }
 
 #[derive(Default)]
@@ -20,13 +43,14 @@ struct Index {
     sockets: HashMap<SocketId, Arc<Socket>>,
     /// Members in the order of joining. A room without members does not exist.
     rooms: HashMap<Arc<str>, Vec<Arc<Socket>>>,
+    parked: Parked,
 }
 
 impl Namespace {
     /// An empty namespace; `name` begins with a slash.
     #[must_use]
     pub fn new(name: &str, adapter: Arc<dyn Adapter>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), index: RwLock::default(), adapter })
+        Arc::new(Self { name: name.into(), index: RwLock::default(), adapter, offsets: AtomicU64::new(0) })
     }
 
     /// The name, with its slash.
@@ -102,6 +126,7 @@ impl Namespace {
         for socket in index.rooms.get(room).cloned().unwrap_or_default() {
             index.join(&socket, others);
         }
+        index.parked.join_all(room, others);
     }
 
     /// Takes every member of `room` out of `others`.
@@ -109,6 +134,37 @@ impl Namespace {
         let mut index = self.write();
         for socket in index.rooms.get(room).cloned().unwrap_or_default() {
             index.leave(&socket, others);
+        }
+        index.parked.leave_all(room, others);
+    }
+
+    /// Ends the sessions of a user whose connections were cut: their clients do not get them back.
+    pub fn end_parked(&self, user: &str) {
+        if !self.read().parked.is_empty() {
+            self.write().parked.end_user(user);
+        }
+    }
+
+    /// Ends the sessions whose clients have not come back in time.
+    pub fn sweep_parked(&self) {
+        if !self.read().parked.is_empty() {
+            self.write().parked.sweep(clock::now());
+        }
+    }
+
+    /// The sessions whose connections were cut, for the store.
+    #[must_use]
+    pub fn saved_sessions(&self) -> Vec<SavedSession> {
+        self.read().parked.saved()
+    }
+
+    /// Brings sessions from the store back, so that what is sent from now on reaches them.
+    pub fn restore_sessions(&self, sessions: Vec<SavedSession>, recovery: Recovery) {
+        let mut index = self.write();
+        for session in sessions {
+            // An offset stands for one event within everything that a client can name.
+            self.offsets.fetch_max(session.last_offset(), Ordering::Relaxed);
+            index.parked.insert(session.into_parking(recovery));
         }
     }
 
@@ -119,33 +175,72 @@ impl Namespace {
 
     /// Removes a socket from the namespace and from all its rooms.
     pub(super) fn remove(&self, socket: &Arc<Socket>) {
-        let mut index = self.write();
-        index.sockets.remove(socket.id());
-        let rooms = std::mem::take(&mut *socket.rooms());
-        for room in &rooms {
-            index.remove_member(room, socket);
-        }
+        self.write().remove(socket);
     }
 
-    /// Calls `each` for every addressed socket once.
-    pub(super) fn for_each(&self, rooms: &[&str], except: &[&str], mut each: impl FnMut(&Socket)) {
+    /// Removes a socket and keeps its session until then. In one step: what is sent is sent to one of both.
+    pub(super) fn park(&self, socket: &Arc<Socket>, binding: Option<String>, until: Instant) {
+        let mut index = self.write();
+        index.parked.sweep(clock::now());
+        let rooms = index.remove(socket);
+        let Some((secret, ring)) = socket.take_ring() else { return };
+        let user = socket.user().map(Arc::from);
+        index.parked.insert(Parking { id: socket.id().clone(), secret, user, binding, until, rooms, ring });
+    }
+
+    /// The socket whose session a client wants although it is still connected.
+    pub(super) fn find_live(&self, wanted: &Wanted) -> Option<Arc<Socket>> {
+        self.read().sockets.get(&*wanted.socket_id).filter(|socket| socket.has_secret(&wanted.secret)).cloned()
+    }
+
+    /// Takes up the session that a client wants: the socket that `make` makes stands in the rooms in place of the session. In one step.
+    /// Gives what of the tracked events has arrived, too.
+    ///
+    /// A session that `may` not be taken up stays where it is, for whom it belongs to; one that does not know the client's offset
+    /// is of no more use to anybody.
+    pub(super) fn take_up(
+        &self,
+        wanted: &Wanted,
+        recovery: Recovery,
+        may: impl FnOnce(&ParkedSession) -> bool,
+        make: impl FnOnce(SocketId, Recoverable) -> Arc<Socket>,
+    ) -> Option<(Arc<Socket>, Vec<Tracked>)> {
+        let mut index = self.write();
+        let session = Arc::clone(index.parked.find(wanted)?);
+        if !may(&session) {
+            return None;
+        }
+        index.parked.remove(&session.id);
+        let mut ring = session.take_ring(recovery);
+        let arrived = ring.resume(wanted.offset)?;
+        let recoverable = Recoverable::resumed(session.secret.clone(), ring, wanted.offset);
+        let socket = make(session.id.clone(), recoverable);
+        index.sockets.insert(socket.id().clone(), Arc::clone(&socket));
+        let rooms = std::mem::take(&mut *session.rooms());
+        let rooms: Vec<&str> = rooms.iter().map(|room| &**room).collect();
+        index.join(&socket, &rooms);
+        Some((socket, arrived))
+    }
+
+    /// Encodes an event with the next offset.
+    pub(super) fn number(
+        &self,
+        name: &str,
+        args: &[&str],
+        attachments: &[Bytes],
+        tracked: Option<Tracked>,
+    ) -> Arc<Numbered> {
+        let offset = self.offsets.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let packets = encode::numbered_event(&self.name, offset, name, args, attachments);
+        Arc::new(Numbered { offset, packets, tracked })
+    }
+
+    /// Calls `each` for every addressed socket once, and for every session that stands in for one.
+    pub(super) fn for_each(&self, rooms: &[&str], except: &[&str], mut each: impl FnMut(Receiver<'_>)) {
         let index = self.read();
-        let excepted = |socket: &Socket| !except.is_empty() && except.iter().any(|room| socket.is_in(room));
-        match rooms {
-            [] => index.sockets.values().filter(|socket| !excepted(socket)).for_each(|socket| each(socket)),
-            [room] => {
-                let members = index.rooms.get(*room).map(Vec::as_slice).unwrap_or_default();
-                members.iter().filter(|socket| !excepted(socket)).for_each(|socket| each(socket));
-            }
-            many => {
-                let mut seen = HashSet::new();
-                let members = many.iter().filter_map(|room| index.rooms.get(*room)).flatten();
-                for socket in members {
-                    if seen.insert(socket.id()) && !excepted(socket) {
-                        each(socket);
-                    }
-                }
-            }
+        index.for_each(rooms, except, |socket| each(Receiver::Live(socket)));
+        if !index.parked.is_empty() {
+            index.parked.for_each(rooms, except, |session| each(Receiver::Parked(session)));
         }
     }
 
@@ -169,6 +264,37 @@ impl std::fmt::Debug for Namespace {
 }
 
 impl Index {
+    /// Calls `each` for every addressed socket once.
+    fn for_each(&self, rooms: &[&str], except: &[&str], mut each: impl FnMut(&Socket)) {
+        let excepted = |socket: &Socket| !except.is_empty() && except.iter().any(|room| socket.is_in(room));
+        match rooms {
+            [] => self.sockets.values().filter(|socket| !excepted(socket)).for_each(|socket| each(socket)),
+            [room] => {
+                let members = self.rooms.get(*room).map(Vec::as_slice).unwrap_or_default();
+                members.iter().filter(|socket| !excepted(socket)).for_each(|socket| each(socket));
+            }
+            many => {
+                let mut seen = HashSet::new();
+                let members = many.iter().filter_map(|room| self.rooms.get(*room)).flatten();
+                for socket in members {
+                    if seen.insert(socket.id()) && !excepted(socket) {
+                        each(socket);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Removes a socket, and gives the rooms that it was in.
+    fn remove(&mut self, socket: &Arc<Socket>) -> HashSet<Arc<str>> {
+        self.sockets.remove(socket.id());
+        let rooms = std::mem::take(&mut *socket.rooms());
+        for room in &rooms {
+            self.remove_member(room, socket);
+        }
+        rooms
+    }
+
     fn join(&mut self, socket: &Arc<Socket>, rooms: &[&str]) {
         let mut joined = socket.rooms();
         for room in rooms {

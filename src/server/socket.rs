@@ -15,7 +15,11 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{Admission, Args, Namespace, Refusal, RequestFailed, ServerEvent, encode, hold::Hold};
+use super::{
+    Admission, Args, Namespace, Refusal, RequestFailed, ServerEvent, encode,
+    hold::Hold,
+    recovery::{Numbered, Recoverable, Ring, Tracked, pid},
+};
 use crate::{
     clock::Timestamp,
     ids::{Sid, SocketId},
@@ -44,8 +48,20 @@ pub enum AckError {
 /// Most events for a socket whose CONNECT answer is not queued yet, which takes a moment. One with more is closed.
 const MAX_EARLY: usize = 1024;
 
-/// An event that waits for the CONNECT answer to go first.
-type Early = (Vec<Outgoing>, Option<Receipt>);
+/// Something that waits for the CONNECT answer to go first.
+enum Early {
+    Plain(Vec<Outgoing>, Delivery),
+    Numbered(Arc<Numbered>),
+}
+
+/// How packets go out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Delivery {
+    /// They may be dropped.
+    pub(super) volatile: bool,
+    /// Somebody wants to hear of their arrival.
+    pub(super) tracked: Option<Tracked>,
+}
 
 /// Who waits for which ack. Boxed, since few sockets are ever asked for one.
 type PendingAcks = Option<Box<HashMap<u64, oneshot::Sender<Args>>>>;
@@ -66,25 +82,28 @@ pub struct Socket {
     early: Mutex<Option<Vec<Early>>>,
     connecting: AtomicBool,
     hold: Hold,
+    /// `None` for clients that do not know of recovery, and while it is off.
+    recovery: Option<Box<Recoverable>>,
     next_ack: AtomicU64,
     acks: Mutex<PendingAcks>,
 }
 
 impl Socket {
     pub(super) fn new(
-        admission: Admission,
+        (id, recovery): (SocketId, Option<Recoverable>),
+        admission: &Admission,
         number: u32,
         namespace: Arc<Namespace>,
         session: Arc<Session>,
         address: IpAddr,
     ) -> Arc<Self> {
         Arc::new(Self {
-            id: admission.socket_id,
+            id,
             number,
             namespace,
             session,
-            data: admission.data,
-            user: admission.user,
+            data: Arc::clone(&admission.data),
+            user: admission.user.clone(),
             address,
             since: Timestamp::now(),
             connected: AtomicBool::new(true),
@@ -92,6 +111,7 @@ impl Socket {
             early: Mutex::new(Some(Vec::new())),
             connecting: AtomicBool::new(true),
             hold: Hold::default(),
+            recovery: recovery.map(Box::new),
             next_ack: AtomicU64::new(0),
             acks: Mutex::default(),
         })
@@ -150,6 +170,12 @@ impl Socket {
         self.since
     }
 
+    /// True when the client has taken up the session of an earlier socket with the same id, and gets what it has missed.
+    #[must_use]
+    pub fn is_recovered(&self) -> bool {
+        self.recovery.as_ref().is_some_and(|recovery| recovery.resumed_at.is_some())
+    }
+
     /// False once the socket has left its namespace.
     #[must_use]
     pub fn is_connected(&self) -> bool {
@@ -173,20 +199,40 @@ impl Socket {
     /// Sends an event whose arguments are JSON texts, with the attachments of their placeholders.
     pub fn emit_raw(&self, name: &str, args: &[&str], attachments: &[Bytes]) {
         self.log_emission(name);
-        self.send(&encode::event(self.namespace.name(), None, name, args, attachments), false);
+        self.send_event(name, args, attachments, None);
+    }
+
+    /// Sends a typed event before everything else: only from [`Middleware::greet`](super::Middleware::greet).
+    ///
+    /// What a recovered client has missed comes behind it, so the greeting carries the offset that the client came with: a client that
+    /// is cut off right after it has missed just as much.
+    pub fn greet<E: ServerEvent>(&self, event: &E) {
+        let json = match serde_json::to_string(event) {
+            Ok(json) => json,
+            Err(error) => return tracing::error!(%error, event = E::NAME, "an event could not be written as JSON"),
+        };
+        self.log_emission(E::NAME);
+        let (namespace, args) = (self.namespace.name(), [&*json]);
+        let resumed_at = self.recovery.as_ref().and_then(|recovery| recovery.resumed_at);
+        match (resumed_at, &self.recovery) {
+            (Some(offset), _) => self.session.send(&encode::numbered_event(namespace, offset, E::NAME, &args, &[])),
+            (None, Some(_)) => {
+                self.push_numbered(&self.namespace.number(E::NAME, &args, &[], None));
+            }
+            (None, None) => self.session.send(&encode::event(namespace, None, E::NAME, &args, &[])),
+        }
     }
 
     /// The same, and [`Middleware::confirmed`](super::Middleware::confirmed) hears of `key` and `seq` once the client has it.
     pub fn emit_tracked(&self, name: &str, args: &[&str], key: [u8; 12], seq: u64) {
         self.log_emission(name);
-        let packets = encode::event(self.namespace.name(), None, name, args, &[]);
-        self.push_tracked(&packets, Receipt { socket: self.number, key, seq });
+        self.send_event(name, args, &[], Some((key, seq)));
     }
 
     /// [`Middleware::confirmed`](super::Middleware::confirmed) hears of `key` and `seq` once the client has everything that was sent
     /// before.
     pub fn track(&self, key: [u8; 12], seq: u64) {
-        self.push_tracked(&[], Receipt { socket: self.number, key, seq });
+        self.deliver(&[], Delivery { tracked: Some((key, seq)), ..Delivery::default() });
     }
 
     /// From now on tracked broadcasts are not sent to this socket: what was missed before has to come first. [`Socket::hold`] says of
@@ -227,7 +273,7 @@ impl Socket {
             return Err(AckError::Disconnected);
         }
         let json: Vec<&str> = args.json.iter().map(String::as_str).collect();
-        self.send(&encode::event(self.namespace.name(), Some(id), name, &json, &args.attachments), false);
+        self.send(&encode::event(self.namespace.name(), Some(id), name, &json, &args.attachments));
         let answer = timeout(patience, answer).await;
         self.forget_ack(id);
         match answer {
@@ -247,53 +293,118 @@ impl Socket {
         self.session.close(CloseReason::ServerClose);
     }
 
-    pub(super) fn send(&self, packets: &[Outgoing], volatile: bool) {
-        if self.connecting.load(Ordering::Acquire) && self.keep_early(packets, None) {
-            return;
+    fn send_event(&self, name: &str, args: &[&str], attachments: &[Bytes], tracked: Option<Tracked>) {
+        if self.is_recoverable() {
+            self.deliver_numbered(&self.namespace.number(name, args, attachments, tracked));
+        } else {
+            let packets = encode::event(self.namespace.name(), None, name, args, attachments);
+            self.deliver(&packets, Delivery { volatile: false, tracked });
         }
-        if volatile { self.session.send_volatile(packets) } else { self.session.send(packets) }
     }
 
-    /// Queues the CONNECT answer, and behind it what was sent to the socket before.
-    pub(super) fn announce(&self, connect: &[Outgoing]) {
+    /// Sends packets that are no event with an offset.
+    pub(super) fn send(&self, packets: &[Outgoing]) {
+        self.deliver(packets, Delivery::default());
+    }
+
+    /// Sends packets.
+    pub(super) fn deliver(&self, packets: &[Outgoing], delivery: Delivery) {
+        let connecting = self.connecting.load(Ordering::Acquire);
+        if !(connecting && self.keep_early(|| Early::Plain(packets.to_vec(), delivery))) {
+            self.push(packets, delivery);
+        }
+    }
+
+    /// Sends an event that is kept for a client that is cut off.
+    pub(super) fn deliver_numbered(&self, event: &Arc<Numbered>) {
+        let connecting = self.connecting.load(Ordering::Acquire);
+        if !(connecting && self.keep_early(|| Early::Numbered(Arc::clone(event)))) {
+            self.push_numbered(event);
+        }
+    }
+
+    fn push(&self, packets: &[Outgoing], Delivery { volatile, tracked }: Delivery) {
+        match self.receipt(tracked) {
+            Some(receipt) => self.session.send_tracked(packets, receipt),
+            None if volatile => self.session.send_volatile(packets),
+            None => self.session.send(packets),
+        }
+    }
+
+    fn push_numbered(&self, event: &Arc<Numbered>) {
+        let Some(recovery) = &self.recovery else { return };
+        recovery.push(event, || self.session.send_numbered(&event.packets, self.receipt(event.tracked)));
+    }
+
+    fn receipt(&self, tracked: Option<Tracked>) -> Option<Receipt> {
+        tracked.map(|(key, seq)| Receipt { socket: self.number, key, seq })
+    }
+
+    /// Queues what a recovered client has missed, and behind it what was sent to the socket before its CONNECT answer.
+    pub(super) fn go_live(&self) {
         let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
-        self.session.send(connect);
-        for (packets, receipt) in early.take().unwrap_or_default() {
-            match receipt {
-                Some(receipt) => self.session.send_tracked(&packets, receipt),
-                None => self.session.send(&packets),
+        let recovered = self.recovery.as_ref().filter(|_| self.is_recovered());
+        for event in recovered.map(|recovery| recovery.missed()).unwrap_or_default() {
+            self.push_numbered(&event);
+        }
+        for early in early.take().unwrap_or_default() {
+            match early {
+                Early::Plain(packets, delivery) => self.push(&packets, delivery),
+                Early::Numbered(event) => self.push_numbered(&event),
             }
         }
         self.connecting.store(false, Ordering::Release);
     }
 
+    /// Whether events to this socket carry an offset.
+    pub(super) fn is_recoverable(&self) -> bool {
+        self.recovery.is_some()
+    }
+
+    /// Whether its session may be taken up again: not while something is held back from it, since what comes first is
+    /// with those who hold it.
+    pub(super) fn may_be_parked(&self) -> bool {
+        self.recovery.is_some() && !self.hold.is_active()
+    }
+
+    /// Takes out what is kept for the client, with the secret that goes with it.
+    pub(super) fn take_ring(&self) -> Option<(Sid, Ring)> {
+        let recovery = self.recovery.as_ref()?;
+        Some((recovery.secret.clone(), recovery.take_ring()?))
+    }
+
+    /// Whether this is the secret of its client.
+    pub(super) fn has_secret(&self, secret: &str) -> bool {
+        self.recovery.as_ref().is_some_and(|recovery| recovery.secret.as_str() == secret)
+    }
+
+    /// By what name the client may have its session back.
+    pub(super) fn pid(&self) -> Option<String> {
+        self.recovery.as_ref().map(|recovery| pid(&self.id, &recovery.secret))
+    }
+
+    /// Forgets what has arrived.
+    pub(super) fn forget_arrived(&self, proved: u64) {
+        if let Some(recovery) = &self.recovery {
+            recovery.prove(proved);
+        }
+    }
+
     /// Keeps packets for a socket whose CONNECT answer is not queued yet. False when it is by now.
-    fn keep_early(&self, packets: &[Outgoing], receipt: Option<Receipt>) -> bool {
+    fn keep_early(&self, packets: impl FnOnce() -> Early) -> bool {
         let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(waiting) = early.as_mut() else { return false };
         if waiting.len() < MAX_EARLY {
-            waiting.push((packets.to_vec(), receipt));
+            waiting.push(packets());
         } else {
             self.session.close(CloseReason::SlowConsumer);
         }
         true
     }
 
-    fn push_tracked(&self, packets: &[Outgoing], receipt: Receipt) {
-        if self.connecting.load(Ordering::Acquire) && self.keep_early(packets, Some(receipt)) {
-            return;
-        }
-        self.session.send_tracked(packets, receipt);
-    }
-
     /// Whether broadcasts with this key are held back from the socket now.
     pub(super) fn holds(&self, key: [u8; 12]) -> bool {
         self.hold.stops(key)
-    }
-
-    /// Sends a broadcast that is tracked.
-    pub(super) fn send_tracked(&self, packets: &[Outgoing], (key, seq): ([u8; 12], u64)) {
-        self.push_tracked(packets, Receipt { socket: self.number, key, seq });
     }
 
     fn log_emission(&self, name: &str) {
@@ -317,9 +428,11 @@ impl Socket {
         }
     }
 
-    pub(super) fn mark_disconnected(&self) {
-        self.connected.store(false, Ordering::Release);
+    /// False when it was disconnected before.
+    pub(super) fn mark_disconnected(&self) -> bool {
+        let was_connected = self.connected.swap(false, Ordering::AcqRel);
         *self.acks() = None;
+        was_connected
     }
 
     /// The rooms the socket is in. Changed under the namespace's lock only.

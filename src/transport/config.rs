@@ -47,6 +47,8 @@ pub struct Config {
     pub compression: bool,
     /// Messages and polling answers of fewer bytes are sent as they are.
     pub compression_threshold_bytes: usize,
+    /// How long after its connection was cut a client may take up its session again, in milliseconds; 0: never.
+    pub recovery_ms: u64,
 }
 
 /// A transport, as settings spell it.
@@ -79,6 +81,7 @@ impl Default for Config {
             in_flight_events: 64,
             compression: true,
             compression_threshold_bytes: 1024,
+            recovery_ms: 120_000,
         }
     }
 }
@@ -106,6 +109,12 @@ impl Config {
     #[must_use]
     pub const fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
+    }
+
+    /// How long a session may be taken up again.
+    #[must_use]
+    pub const fn recovery(&self) -> Duration {
+        Duration::from_millis(self.recovery_ms)
     }
 
     /// Whether `transport` is offered.

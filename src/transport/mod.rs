@@ -146,6 +146,9 @@ pub trait Connection: Send + Unpin + 'static {
     /// The client has the packets of these receipts, in the order in which they were sent.
     fn handle_confirmed(&mut self, _receipts: &[Receipt]) {}
 
+    /// More has arrived, with or without receipts: [`Session::proved`] tells how far.
+    fn handle_proof(&mut self) {}
+
     /// The session is about to end, and whether the client has the packets of these receipts is not known. Nothing is tracked any
     /// more: what is sent with a receipt from now on is dropped.
     fn handle_unconfirmed(&mut self, _receipts: &[Receipt]) {}

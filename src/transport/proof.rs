@@ -39,6 +39,8 @@ pub(super) struct Unconfirmed {
     pinged: Option<(u64, Instant)>,
     /// Everything up to here has arrived once the client polls again.
     polled: Option<u64>,
+    /// Everything up to here has arrived.
+    proved: u64,
     waiting: Option<Box<Waiting>>,
     /// The layer above has been told what is left without proof: nothing more is tracked.
     ended: bool,
@@ -58,6 +60,16 @@ impl Unconfirmed {
     /// Packets were queued.
     pub(super) fn push(&mut self, packets: usize) {
         self.pushed = self.pushed.saturating_add(packets as u64);
+    }
+
+    /// How many packets were queued by now: the number of the last one.
+    pub(super) fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// The number of the last packet that has arrived for sure; 0 for none.
+    pub(super) fn proved(&self) -> u64 {
+        self.proved
     }
 
     /// The packets queued last, of so many bytes, have this receipt.
@@ -147,6 +159,7 @@ impl Unconfirmed {
     }
 
     fn prove(&mut self, mark: u64) -> Vec<Receipt> {
+        self.proved = self.proved.max(mark);
         let Some(waiting) = &mut self.waiting else { return Vec::new() };
         let count = waiting.receipts.partition_point(|(number, _)| *number <= mark);
         let proved = waiting.receipts.drain(..count).map(|(_, receipt)| receipt).collect();

@@ -189,6 +189,18 @@ impl Session {
         self.push(packets, false, Some(receipt));
     }
 
+    /// The same with or without a receipt. Gives the number of the last packet, to compare with [`Session::proved`]; `u64::MAX` when
+    /// they were not queued.
+    pub fn send_numbered(&self, packets: &[Outgoing], receipt: Option<Receipt>) -> u64 {
+        self.push(packets, false, receipt)
+    }
+
+    /// The number of the last packet that the client is proved to have.
+    #[must_use]
+    pub fn proved(&self) -> u64 {
+        self.lock().unconfirmed.proved()
+    }
+
     /// Asks the client for proof of what was queued by now, instead of waiting for the next occasion.
     pub fn ask_for_proof(&self) {
         self.lock().unconfirmed.want();
@@ -228,13 +240,13 @@ impl Session {
         self.waker.wake();
     }
 
-    fn push(&self, packets: &[Outgoing], volatile: bool, receipt: Option<Receipt>) {
+    fn push(&self, packets: &[Outgoing], volatile: bool, receipt: Option<Receipt>) -> u64 {
         let mut state = self.lock();
         // Whoever was told what is left without proof would never hear of a receipt that comes later: its packet is not sent.
         if state.sealed || (receipt.is_some() && state.unconfirmed.has_ended()) {
-            return;
+            return u64::MAX;
         }
-        match state.outbox.push(packets, volatile, self.limits()) {
+        let number = match state.outbox.push(packets, volatile, self.limits()) {
             Queued::Yes => {
                 state.unconfirmed.push(packets.len());
                 if let Some(receipt) = receipt {
@@ -242,17 +254,20 @@ impl Session {
                     state.unconfirmed.track(receipt, bytes);
                     self.tracks.store(true, Ordering::Release);
                 }
+                state.unconfirmed.pushed()
             }
             Queued::Dropped => {
                 self.volatile_dropped.fetch_add(1, Ordering::Relaxed);
-                return;
+                return u64::MAX;
             }
             Queued::Overflow => {
                 state.close.get_or_insert(CloseReason::SlowConsumer);
+                u64::MAX
             }
-        }
+        };
         drop(state);
         self.waker.wake();
+        number
     }
 
     fn limits(&self) -> OutboxLimits {
@@ -336,9 +351,6 @@ impl Session {
 
     /// The client polls again: what that proves.
     pub(super) fn polled(&self) -> Vec<Receipt> {
-        if !self.tracks.load(Ordering::Acquire) {
-            return Vec::new();
-        }
         let mut state = self.lock();
         let proved = state.unconfirmed.polled();
         self.tracks.store(state.unconfirmed.has_any(), Ordering::Release);

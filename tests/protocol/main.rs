@@ -17,7 +17,18 @@ mod namespaces;
 mod polling;
 mod proof;
 mod properties;
+mod recovery;
 mod requests;
 mod socketio;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "each test program uses its own part, and in a test a panic is the report"
+)]
+#[path = "../support/mod.rs"]
+mod support;
 mod upgrade;
 mod wire;

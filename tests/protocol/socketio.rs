@@ -142,10 +142,11 @@ fn events_and_acks_look_as_clients_expect_them() {
 
 #[test]
 fn joining_and_leaving_look_as_clients_expect_them() {
-    assert_eq!(written(|out| encode_connect(out, V5, "/", "s")), r#"0{"sid":"s"}"#);
-    assert_eq!(written(|out| encode_connect(out, V5, "/admin", "s")), r#"0/admin,{"sid":"s"}"#);
-    assert_eq!(written(|out| encode_connect(out, V4, "/", "s")), "0");
-    assert_eq!(written(|out| encode_connect(out, V4, "/admin", "s")), "0/admin,");
+    assert_eq!(written(|out| encode_connect(out, V5, "/", "s", None)), r#"0{"sid":"s"}"#);
+    assert_eq!(written(|out| encode_connect(out, V5, "/admin", "s", None)), r#"0/admin,{"sid":"s"}"#);
+    assert_eq!(written(|out| encode_connect(out, V5, "/", "s", Some("p"))), r#"0{"sid":"s","pid":"p"}"#);
+    assert_eq!(written(|out| encode_connect(out, V4, "/", "s", None)), "0");
+    assert_eq!(written(|out| encode_connect(out, V4, "/admin", "s", None)), "0/admin,");
     assert_eq!(written(|out| encode_connect_error(out, V5, "/", "no", None)), r#"4{"message":"no"}"#);
     assert_eq!(
         written(|out| encode_connect_error(out, V5, "/admin", "no", Some(r#"{"code":1}"#))),

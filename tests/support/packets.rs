@@ -50,6 +50,16 @@ impl Packets {
         packets
     }
 
+    /// Opens a session of another version of Engine.IO and reads its handshake.
+    pub async fn open_version(address: SocketAddr, version: u8) -> Self {
+        let url = format!("ws://{address}/socket.io/?EIO={version}&transport=websocket");
+        let tcp = TcpStream::connect(address).await.expect("a connection");
+        let (stream, _) = within("a WebSocket", client_async(url, tcp)).await.expect("a WebSocket");
+        let mut packets = Self { stream };
+        assert!(packets.next().await.expect("open").starts_with('0'));
+        packets
+    }
+
     /// Opens a session and joins a namespace, `/` or `/messages` with the comma.
     pub async fn join(address: SocketAddr, prefix: &str, token: &str) -> Self {
         let mut packets = Self::open(address).await;

@@ -94,6 +94,10 @@ pub(super) async fn kick(
         (None, Some(id)) => vec![named(&operator, id)?],
         (Some(_), Some(_)) | (None, None) => return Err(Refusal::invalid("id", "expected either this or `user`")),
     };
+    if let Some(user) = kick.user.as_ref().filter(|_| !kick.dry_run) {
+        // Whoever was cut off a moment ago does not get the session back either.
+        operator.features.namespaces().iter().for_each(|namespace| namespace.end_parked(user.as_str()));
+    }
     if sockets.is_empty() {
         return Err(Refusal::not_found("connection"));
     }

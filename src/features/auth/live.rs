@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -17,7 +17,7 @@ use super::{AuthExpired, AuthExpiring, Claims, EndReason, SignedIn, SocketListen
 use crate::{
     clock::Timestamp,
     ids::{SocketId, UserId},
-    server::{Event, Refusal, Socket},
+    server::{Event, Namespace, Refusal, Socket},
 };
 
 /// How long before its end a client hears that its token ends.
@@ -37,6 +37,8 @@ pub struct LiveSockets {
     sockets: Mutex<Sockets>,
     /// The first deadline has changed.
     changed: Notify,
+    /// Where sessions of users may be parked.
+    namespaces: OnceLock<Vec<Arc<Namespace>>>,
 }
 
 #[derive(Default)]
@@ -55,7 +57,7 @@ enum Step {
 impl LiveSockets {
     pub(super) fn new(refused: Arc<Refused>, leeway: Duration) -> Self {
         let grace = leeway.saturating_sub(BEFORE_REFUSAL);
-        Self { refused, grace, sockets: Mutex::default(), changed: Notify::new() }
+        Self { refused, grace, sockets: Mutex::default(), changed: Notify::new(), namespaces: OnceLock::new() }
     }
 
     /// Takes what another token grants, for all sockets of the user on the session of `socket`: a client has one token and
@@ -82,9 +84,20 @@ impl LiveSockets {
         Ok(())
     }
 
+    /// Says in which namespaces the sessions of somebody who is shut out end even if he is cut off from them just then. Only the first
+    /// call counts.
+    pub(crate) fn set_namespaces(&self, namespaces: Vec<Arc<Namespace>>) {
+        self.namespaces.get_or_init(|| namespaces);
+    }
+
+    fn end_parked(&self, user: &UserId) {
+        self.namespaces.get().into_iter().flatten().for_each(|namespace| namespace.end_parked(user.as_str()));
+    }
+
     /// Ends the sessions of `user`.
     pub(super) fn end_user(&self, user: &UserId, why: EndReason) {
         self.sockets().by_user.get(user).into_iter().flatten().for_each(|socket| end(socket, why));
+        self.end_parked(user);
     }
 
     /// Ends the sessions that came in with one token.
@@ -97,12 +110,30 @@ impl LiveSockets {
         }
     }
 
+    /// What of a token has to be good still when its bearer takes up a session again. Without it nobody may: the session was ended at
+    /// the moment when it was cut.
+    pub(crate) fn binding(signed_in: &SignedIn) -> Option<String> {
+        if signed_in.ended().is_some() {
+            return None;
+        }
+        serde_json::to_string(&signed_in.token()).ok()
+    }
+
+    /// Whether a session of `user` with this binding may be taken up again: not when its token was revoked meanwhile, whatever token
+    /// its bearer has now.
+    pub(crate) fn may_recover(&self, user: &UserId, binding: Option<&str>) -> bool {
+        let token =
+            binding.and_then(|binding| serde_json::from_str::<(Option<Timestamp>, Option<String>)>(binding).ok());
+        token.is_some_and(|(issued_at, id)| self.refused.check(user, issued_at, id.as_deref()).is_ok())
+    }
+
     /// Closes the sessions of `user`, who may come back. Returns how many sockets that were.
     pub(super) fn disconnect(&self, user: &UserId) -> usize {
         let of_user = self.sockets().by_user.get(user).cloned().unwrap_or_default();
         for socket in &of_user {
             socket.close_session();
         }
+        self.end_parked(user);
         of_user.len()
     }
 

@@ -152,16 +152,21 @@ pub fn encode_ack(out: &mut Vec<u8>, namespace: &str, id: u64, attachments: usiz
     out.push(b']');
 }
 
-/// Appends the confirmation that the client has joined; revision 4 does not carry the socket id.
+/// Appends the confirmation that the client has joined; revision 4 does not carry the socket id. With a `pid` the client may have its
+/// session back by that.
 ///
 /// Spec: Socket.IO protocol v4 and v5, "Connection to a namespace".
-pub fn encode_connect(out: &mut Vec<u8>, revision: Revision, namespace: &str, sid: &str) {
+pub fn encode_connect(out: &mut Vec<u8>, revision: Revision, namespace: &str, sid: &str, pid: Option<&str>) {
     encode_header(out, PacketType::Connect, 0, namespace, None);
     match revision {
         Revision::V4 => {}
         Revision::V5 => {
             out.extend_from_slice(br#"{"sid":"#);
             json::write(out, sid);
+            if let Some(pid) = pid {
+                out.extend_from_slice(br#","pid":"#);
+                json::write(out, pid);
+            }
             out.push(b'}');
         }
     }

@@ -54,6 +54,7 @@ impl<C: Connection> SessionTask<C> {
                 if !proved.is_empty() {
                     self.connection.handle_confirmed(&proved);
                 }
+                self.connection.handle_proof();
             }
             Transport::Polling(Some(_)) => {
                 answer.send(Answer::Refused).ok();

@@ -67,6 +67,7 @@ impl<C: Connection> SessionTask<C> {
         if !proved.is_empty() {
             self.connection.handle_confirmed(&proved);
         }
+        self.connection.handle_proof();
     }
 
     /// Asks for proof of what was sent: at once when that is urgent, else together with what is written next, once in a while. Over
