@@ -70,6 +70,11 @@ impl ParkedSessions {
 
     /// Stores what waits for its client, at the very end, when nothing is sent any more.
     pub async fn save(&self) {
+        // What was committed for somebody who did not wait for it is told first: an empty batch is answered in its turn.
+        if let Err(error) = self.store.commit_then(Batch::new(), |_| ()).await {
+            tracing::warn!(%error, "sessions are not stored: their clients get new ones");
+            return;
+        }
         let mut left = MAX_BYTES;
         let mut records = Vec::new();
         for namespace in &self.namespaces {
