@@ -80,6 +80,8 @@ async fn start(config: Config) -> Listening<Server> {
 }
 
 pub(crate) fn transport(config: Config, stopper: &Stopper) -> Transport<Server> {
+    // With recovery on, events carry an offset: see `recovery`.
+    let config = Config { recovery_ms: 0, ..config };
     let mut server = Server::builder(Limits::from(&config));
     for name in ["/", "/custom", "/third"] {
         let namespace = Namespace::new(name, Arc::new(Single));

@@ -1,5 +1,4 @@
 //! Connection state recovery against a real listener, packet by packet.
-#![allow(clippy::indexing_slicing, clippy::panic, reason = "in a test a panic is the report")]
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
