@@ -259,7 +259,12 @@ impl<A: Application> Transport<A> {
         let transport = self.clone();
         self.shared.tracker.spawn(async move {
             if let Ok(upgraded) = upgrade.await {
-                let channel = Channel::new(take_stream(upgraded), deflate).base64_only(base64_only);
+                let mut channel = Channel::new(take_stream(upgraded), deflate).base64_only(base64_only);
+                if handshake.version == Version::V3 {
+                    // By itself, in front of the open packet: programs for this version, its official test suite among them, begin
+                    // to listen for messages when the answer is there, and miss one that comes along with it.
+                    poll_fn(|cx| channel.poll_write(cx)).await.ok();
+                }
                 transport.open(handshake, Way::WebSocket(channel), permit);
             }
         });
