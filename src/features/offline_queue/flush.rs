@@ -27,7 +27,7 @@ use crate::{
 const PAGE: usize = 100;
 /// Bytes after which a page is interrupted in the same way: with the names of the reference app they go out twice, and long texts must
 /// not fill what may wait for a client.
-const PAGE_BYTES: usize = 65_536;
+const PAGE_BYTES: usize = 131_072;
 /// Changes whose messages are read at a time.
 const READ_TOGETHER: usize = 8;
 /// What may be told in one go where a conversation goes live. More is another page.
