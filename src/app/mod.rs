@@ -43,7 +43,7 @@ use crate::{
     },
     http::{self, Origins, Proxies, Stopper},
     protocol::engineio::CloseReason,
-    server::{Limits, Server},
+    server::{self, Limits, Server},
     storage::{self, Store},
     telemetry::{Logging, Metrics, Obstacles},
     transport::Transport,
@@ -94,15 +94,10 @@ async fn serve(
         Background { tracker: stopper.tracker.clone(), stop: stopper.stop.clone(), metrics: metrics.clone() };
     let features = Features::new(config.features(), &store, keys, origins.clone(), &adapter, background)?;
     let features = Arc::new(features);
+    resources::refuse_writes_when_full(&config, &store);
     // Before anything is sent that a client which is to come back would miss.
     features.parked.restore(Limits::from(&config.socketio).recovery).await;
-    let mut server = Server::builder(Limits::from(&config.socketio)).metrics(&metrics);
-    if config.socketio.check_origin {
-        let origins = origins.clone();
-        server = server.allow(move |handshake| {
-            http::page_may_connect(handshake.origin.as_deref(), handshake.fetch_site.as_deref(), &origins)
-        });
-    }
+    let server = builder(&config, &metrics, &origins);
     let server = features.serve(server).build();
     let transport = Transport::new(config.socketio.clone(), server, stopper.tracker.clone());
     let obstacles = Obstacles::default();
@@ -146,6 +141,18 @@ async fn serve(
     }
     tracing::info!("stopped");
     result
+}
+
+/// A server that asks, where that is wanted, which page a browser comes from.
+fn builder(config: &Config, metrics: &Metrics, origins: &Origins) -> server::Builder {
+    let server = Server::builder(Limits::from(&config.socketio)).metrics(metrics);
+    if !config.socketio.check_origin {
+        return server;
+    }
+    let origins = origins.clone();
+    server.allow(move |handshake| {
+        http::page_may_connect(handshake.origin.as_deref(), handshake.fetch_site.as_deref(), &origins)
+    })
 }
 
 /// What changes while the server runs. A room whose settings can change adds a line.

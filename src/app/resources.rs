@@ -58,6 +58,19 @@ pub(super) fn disk(dir: &Path) -> Option<Disk> {
     Some(Disk { free: bytes(found.f_bavail), size: bytes(found.f_blocks) })
 }
 
+/// Refuses writes if there is no room on the disk already: for what is written before anybody looks after it.
+pub(super) fn refuse_writes_when_full(config: &Config, store: &Store) {
+    let disk = disk(&config.storage.dir);
+    store.refuse_writes(disk.is_some_and(|disk| disk.free < min_free(config, &disk)));
+}
+
+/// What has to be free: what the operator has said, or a usual amount that a small disk has, too.
+fn min_free(config: &Config, disk: &Disk) -> u64 {
+    let configured = config.storage.min_free_bytes;
+    let is_set = config.sources.place("storage.min_free_bytes").is_some();
+    if is_set { configured } else { configured.min(disk.size / FREE_SHARE) }
+}
+
 /// Bytes of memory that the process uses.
 pub(super) fn memory_in_use() -> Option<u64> {
     kilobytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
@@ -110,12 +123,7 @@ impl Watch {
     /// Looks a first time, so that nothing is taken in that cannot be kept.
     pub(super) fn new(config: &Config, store: Store, transport: Transport<Server>, obstacles: Obstacles) -> Self {
         let dir = config.storage.dir.clone();
-        let mut min_free = config.storage.min_free_bytes;
-        if config.sources.place("storage.min_free_bytes").is_none()
-            && let Some(disk) = disk(&dir)
-        {
-            min_free = min_free.min(disk.size / FREE_SHARE);
-        }
+        let min_free = disk(&dir).map_or(0, |disk| min_free(config, &disk));
         let memory_high = match config.server.memory_high_bytes {
             0 => four_fifths_of_what_there_is(config),
             set => set,

@@ -15,6 +15,7 @@ mod parked;
 mod recovery;
 mod refusal;
 mod registry;
+mod reply;
 mod rest;
 mod routes;
 mod socket;
