@@ -123,7 +123,6 @@ async fn odd_queries_are_answered_with_a_code_with_and_without_an_upgrade() {
         "EIO[]=4&transport=polling",
         "EIO=4&EIO=9&transport=polling",
         "EIO=4&transport=polling&sid=nobody",
-        "EIO=4&transport=polling&sid=",
         "EIO=4&transport=websocket&sid=__proto__",
         "EIO=4&transport=polling&sid=%00%ff",
         "%EIO=4&transport=polling&sid=%",
