@@ -68,7 +68,9 @@ impl Future for Started {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let number = self.number;
-        self.future.as_mut().poll(cx).map(|finished| (number, finished))
+        // The budget of the task must not run out in between: whoever is left over would be answered after those who came later.
+        let future = std::pin::pin!(tokio::task::unconstrained(self.future.as_mut()));
+        future.poll(cx).map(|finished| (number, finished))
     }
 }
 
