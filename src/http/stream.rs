@@ -20,7 +20,7 @@ const PIECES: usize = 7;
 
 /// A TCP connection, counted against the limit for as long as it lives, beyond an upgrade too.
 ///
-/// While hyper has it, the answer to an upgrade is held back. After [`Stream::switch`] it is written in front of the first bytes of
+/// While hyper has it, the answer to an upgrade is held back. After `Stream::switch` it is written in front of the first bytes of
 /// the new protocol, or with the next flush: one packet and one system call instead of two for each client that comes.
 pub struct Stream {
     tcp: TcpStream,
