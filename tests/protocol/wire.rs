@@ -1,9 +1,8 @@
 //! A server that echoes on the level of Engine.IO, and a client that writes every byte itself.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, task::Context, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use hobnob::{
-    clock::Instant,
     http::{self, Body, Stopper},
     protocol::engineio::{CloseReason, Packet},
     transport::{Application, Config, Connection, Handshake, Outgoing, Session, Transport},
@@ -67,28 +66,6 @@ impl Connection for Echoing {
         self.0.send(&[Outgoing::from_packet(&Packet::Binary(data.into()))]);
         Ok(())
     }
-
-    fn poll(&mut self, _: &mut Context<'_>) -> bool {
-        false
-    }
-
-    fn is_busy(&self) -> bool {
-        false
-    }
-
-    fn has_pending(&self) -> bool {
-        false
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        None
-    }
-
-    fn handle_timeout(&mut self, _: Instant) -> Result<(), CloseReason> {
-        Ok(())
-    }
-
-    fn handle_close(&mut self, _: CloseReason) {}
 }
 
 /// A listener with an application on it; it ends with this.
