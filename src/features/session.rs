@@ -194,6 +194,10 @@ impl Middleware for ChatGate {
         }
     }
 
+    fn missed(&self, socket: &Arc<Socket>, first: &[([u8; 12], u64)]) {
+        self.queue.resume(socket, first);
+    }
+
     fn unconfirmed(&self, socket: &Arc<Socket>, receipts: &[([u8; 12], u64)]) {
         if let Ok(signed_in) = SignedIn::of(socket) {
             self.queue.unconfirmed(&signed_in.user, receipts);

@@ -16,6 +16,7 @@ pub struct Broadcast<'a> {
     volatile: bool,
     local: bool,
     tracked: Option<([u8; 12], u64)>,
+    subject: Option<[u8; 12]>,
 }
 
 impl<'a> Broadcast<'a> {
@@ -28,6 +29,7 @@ impl<'a> Broadcast<'a> {
             volatile: false,
             local: false,
             tracked: None,
+            subject: None,
         }
     }
 
@@ -61,6 +63,13 @@ impl<'a> Broadcast<'a> {
         self
     }
 
+    /// It tells of `subject`: once that is [withdrawn](Namespace::withdraw), a client that was cut off and has not had the event does not get
+    /// it any more.
+    pub fn about(mut self, subject: [u8; 12]) -> Self {
+        self.subject = Some(subject);
+        self
+    }
+
     /// Stays on this node.
     pub fn local(mut self) -> Self {
         self.local = true;
@@ -90,7 +99,7 @@ impl<'a> Broadcast<'a> {
         // Encoded for the first receiver of each kind; without one there is nothing to encode.
         let (mut plain, mut numbered) = (None, None);
         let plainly = || encode::event(self.namespace.name(), None, name, args, attachments);
-        let with_offset = || self.namespace.number(name, args, attachments, tracked);
+        let with_offset = || self.namespace.number(name, args, attachments, (tracked, self.subject));
         let mut receivers = 0;
         self.namespace.for_each(&self.rooms, &self.except, |receiver| match receiver {
             Receiver::Live(socket) => {
@@ -106,8 +115,12 @@ impl<'a> Broadcast<'a> {
                 }
             }
             Receiver::Parked(session) => {
-                if !volatile && self.except_socket != Some(&session.id) {
-                    session.keep(numbered.get_or_insert_with(with_offset));
+                if volatile || self.except_socket == Some(&session.id) {
+                    return;
+                }
+                match tracked {
+                    Some(tracked) => session.miss(tracked),
+                    None => session.keep(numbered.get_or_insert_with(with_offset)),
                 }
             }
         });

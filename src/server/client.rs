@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use super::{
     Args, Event, Outcome, Refusal, Reply, Shared, Socket, encode,
     middleware::{Admission, ConnectError, ConnectRequest},
-    recovery::{Recoverable, Tracked, Wanted, is_recoverable},
+    recovery::{Recoverable, Wanted, is_recoverable},
+    ring::Resumed,
     routes::Route,
 };
 use crate::{
@@ -184,11 +185,11 @@ impl Client {
         // The socket is in its rooms and ready for events before its CONNECT answer is queued: whatever is broadcast from
         // now on reaches it, and an event sent in the first millisecond is served.
         let taken_up = wanted.and_then(|wanted| self.take_up(&route, &wanted, &admission));
-        let (socket, arrived) = taken_up.unwrap_or_else(|| {
+        let (socket, Resumed { arrived, missed }) = taken_up.unwrap_or_else(|| {
             let recoverable = self.is_recoverable().then(|| Recoverable::fresh(self.shared.limits.recovery));
             let socket = self.make_socket(&route, &admission, (admission.socket_id.clone(), recoverable));
             route.namespace.insert(&socket);
-            (socket, Vec::new())
+            (socket, Resumed::default())
         });
         self.numbered = self.numbered.wrapping_add(1);
         if let Err(error) = route.middleware.join(&socket) {
@@ -200,6 +201,9 @@ impl Client {
         self.session.set_max_message_bytes(self.shared.limits.max_message_bytes);
         if !arrived.is_empty() {
             route.middleware.confirmed(&socket, &arrived);
+        }
+        if !missed.is_empty() {
+            route.middleware.missed(&socket, &missed);
         }
         let pid = socket.pid();
         self.session.send(&encode::connect(self.revision, &namespace, socket.id().as_str(), pid.as_deref()));
@@ -228,8 +232,8 @@ impl Client {
     }
 
     /// Takes up the session that the client wants, if it is one of the user who was admitted. Gives what of the tracked events the client
-    /// has got, too.
-    fn take_up(&self, route: &Route, wanted: &Wanted, admission: &Admission) -> Option<(Arc<Socket>, Vec<Tracked>)> {
+    /// has got and what it has missed, too.
+    fn take_up(&self, route: &Route, wanted: &Wanted, admission: &Admission) -> Option<(Arc<Socket>, Resumed)> {
         let recovery = self.shared.limits.recovery;
         if let Some(live) = route.namespace.find_live(wanted)
             && live.user() == admission.user.as_deref()
@@ -439,14 +443,23 @@ fn disconnect(route: &Route, socket: &Arc<Socket>, reason: &str, window: Option<
     if !socket.mark_disconnected() {
         return;
     }
-    match window {
-        Some(window) => route.namespace.park(socket, route.middleware.binding(socket), clock::now() + window),
-        None => route.namespace.remove(socket),
+    let parked =
+        window.and_then(|window| route.namespace.park(socket, route.middleware.binding(socket), clock::now() + window));
+    if window.is_none() {
+        route.namespace.remove(socket);
     }
-    let namespace = route.namespace.name();
-    let (socket_id, user) = (socket.log_id(), socket.user());
-    tracing::info!(target: SOCKET_EVENTS, socketId = socket_id, userId = user, %namespace, reason, "Socket disconnected");
-    route.middleware.disconnected(socket, reason);
+    let tell = || {
+        let namespace = route.namespace.name();
+        let (socket_id, user) = (socket.log_id(), socket.user());
+        tracing::info!(
+            target: SOCKET_EVENTS, socketId = socket_id, userId = user, %namespace, reason, "Socket disconnected"
+        );
+        route.middleware.disconnected(socket, reason);
+    };
+    match parked {
+        Some(parked) => parked.bid_farewell(tell),
+        None => tell(),
+    }
 }
 
 fn unknown_event(name: &str, route: &Route) -> Refusal {

@@ -97,6 +97,17 @@ pub trait Middleware: Send + Sync + 'static {
     /// The client has what these receipts belong to: key and number, in the order of sending.
     fn confirmed(&self, _socket: &Arc<Socket>, _receipts: &[([u8; 12], u64)]) {}
 
+    /// The client of a recovered socket has missed these, the first one of each key, and all that follow them under their keys: they are to be
+    /// told from the log that they are in. Broadcasts with these keys are held back, each until [`Socket::release`]. Called
+    /// between [`Middleware::join`] and [`Middleware::connected`]; nothing may be sent here.
+    ///
+    /// By itself this releases them: whoever tracks nothing has nothing to tell.
+    fn missed(&self, socket: &Arc<Socket>, first: &[([u8; 12], u64)]) {
+        for (key, _) in first {
+            socket.release(*key);
+        }
+    }
+
     /// The socket is about to go, and whether the client has what these receipts belong to is not known.
     fn unconfirmed(&self, _socket: &Arc<Socket>, _receipts: &[([u8; 12], u64)]) {}
 

@@ -17,6 +17,7 @@ mod refusal;
 mod registry;
 mod reply;
 mod rest;
+mod ring;
 mod routes;
 mod socket;
 

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use super::{
     Broadcast, Recovery, SavedSession, Socket, encode,
     parked::{Parked, ParkedSession, Parking},
-    recovery::{Numbered, Recoverable, Tracked, Wanted},
+    recovery::{Recoverable, Wanted},
+    ring::{Numbered, Resumed, Subject, Tracked},
 };
 use crate::{
     clock::{self, Instant},
@@ -164,7 +165,7 @@ impl Namespace {
         for session in sessions {
             // An offset stands for one event within everything that a client can name.
             self.offsets.fetch_max(session.last_offset(), Ordering::Relaxed);
-            index.parked.insert(session.into_parking(recovery));
+            index.parked.insert(session.into_parking(recovery)).bid_farewell(|| {});
         }
     }
 
@@ -178,14 +179,20 @@ impl Namespace {
         self.write().remove(socket);
     }
 
-    /// Removes a socket and keeps its session until then. In one step: what is sent is sent to one of both.
-    pub(super) fn park(&self, socket: &Arc<Socket>, binding: Option<String>, until: Instant) {
+    /// Removes a socket and keeps its session until then. In one step: what is sent is sent to one of both. Whoever calls it
+    /// [bids it farewell](ParkedSession::bid_farewell).
+    pub(super) fn park(
+        &self,
+        socket: &Arc<Socket>,
+        binding: Option<String>,
+        until: Instant,
+    ) -> Option<Arc<ParkedSession>> {
         let mut index = self.write();
         index.parked.sweep(clock::now());
         let rooms = index.remove(socket);
-        let Some((secret, ring)) = socket.take_ring() else { return };
+        let (secret, ring) = socket.take_ring()?;
         let user = socket.user().map(Arc::from);
-        index.parked.insert(Parking { id: socket.id().clone(), secret, user, binding, until, rooms, ring });
+        Some(index.parked.insert(Parking { id: socket.id().clone(), secret, user, binding, until, rooms, ring }))
     }
 
     /// The socket whose session a client wants although it is still connected.
@@ -194,7 +201,7 @@ impl Namespace {
     }
 
     /// Takes up the session that a client wants: the socket that `make` makes stands in the rooms in place of the session. In one step.
-    /// Gives what of the tracked events has arrived, too.
+    /// Gives what of the tracked events has arrived and what was missed, too; the keys of the latter are held back.
     ///
     /// A session that `may` not be taken up stays where it is, for whom it belongs to; one that does not know the client's offset
     /// is of no more use to anybody.
@@ -204,7 +211,7 @@ impl Namespace {
         recovery: Recovery,
         may: impl FnOnce(&ParkedSession) -> bool,
         make: impl FnOnce(SocketId, Recoverable) -> Arc<Socket>,
-    ) -> Option<(Arc<Socket>, Vec<Tracked>)> {
+    ) -> Option<(Arc<Socket>, Resumed)> {
         let mut index = self.write();
         let session = Arc::clone(index.parked.find(wanted)?);
         if !may(&session) {
@@ -212,14 +219,20 @@ impl Namespace {
         }
         index.parked.remove(&session.id);
         let mut ring = session.take_ring(recovery);
-        let arrived = ring.resume(wanted.offset)?;
+        let resumed = ring.resume(wanted.offset)?;
         let recoverable = Recoverable::resumed(session.secret.clone(), ring, wanted.offset);
         let socket = make(session.id.clone(), recoverable);
+        if !resumed.missed.is_empty() {
+            socket.hold_all();
+            socket.hold(resumed.missed.iter().map(|(key, _)| *key).collect());
+        }
         index.sockets.insert(socket.id().clone(), Arc::clone(&socket));
         let rooms = std::mem::take(&mut *session.rooms());
         let rooms: Vec<&str> = rooms.iter().map(|room| &**room).collect();
         index.join(&socket, &rooms);
-        Some((socket, arrived))
+        drop(index);
+        session.wait_for_farewell();
+        Some((socket, resumed))
     }
 
     /// Encodes an event with the next offset.
@@ -228,11 +241,19 @@ impl Namespace {
         name: &str,
         args: &[&str],
         attachments: &[Bytes],
-        tracked: Option<Tracked>,
+        (tracked, subject): (Option<Tracked>, Option<Subject>),
     ) -> Arc<Numbered> {
         let offset = self.offsets.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         let packets = encode::numbered_event(&self.name, offset, name, args, attachments);
-        Arc::new(Numbered { offset, packets, tracked })
+        Arc::new(Numbered { offset, packets, tracked, subject })
+    }
+
+    /// Keeps what was emitted [about](super::Broadcast::about) `subject` from those in `room` who were cut off and have not had it.
+    pub fn withdraw(&self, room: &str, subject: [u8; 12]) {
+        self.for_each(&[room], &[], |receiver| match receiver {
+            Receiver::Live(socket) => socket.withdraw(subject),
+            Receiver::Parked(session) => session.withdraw(subject),
+        });
     }
 
     /// Calls `each` for every addressed socket once, and for every session that stands in for one.

@@ -6,7 +6,7 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, Once, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -14,7 +14,10 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::recovery::{Numbered, Recovery, Ring, Tracked, Wanted};
+use super::{
+    recovery::{Recovery, Wanted},
+    ring::{Kept, Numbered, Ring, Subject, Tracked},
+};
 use crate::{
     clock::{self, Instant, Timestamp},
     ids::{Sid, SocketId},
@@ -35,6 +38,8 @@ pub(super) struct ParkedSession {
     /// What the middleware wants to look at when the client comes back.
     pub(super) binding: Option<String>,
     pub(super) until: Instant,
+    /// Done when the application has been told that the socket is gone.
+    farewell: Once,
     rooms: Mutex<HashSet<Arc<str>>>,
     ring: Mutex<Ring>,
     /// Bytes of all parked sessions of the namespace.
@@ -46,8 +51,31 @@ impl ParkedSession {
     pub(super) fn keep(&self, event: &Arc<Numbered>) {
         let mut ring = self.ring();
         let before = ring.bytes();
-        ring.keep(Arc::clone(event));
+        ring.keep(event);
         self.account(&mut ring, before);
+    }
+
+    /// Notes something tracked that the client misses.
+    pub(super) fn miss(&self, (key, seq): Tracked) {
+        self.ring().miss(key, seq);
+    }
+
+    /// Does not send what tells of `subject`.
+    pub(super) fn withdraw(&self, subject: Subject) {
+        let mut ring = self.ring();
+        let before = ring.bytes();
+        ring.withdraw(subject);
+        self.account(&mut ring, before);
+    }
+
+    /// Calls what tells the application that the socket is gone. To be called in any case, soon.
+    pub(super) fn bid_farewell(&self, tell: impl FnOnce()) {
+        self.farewell.call_once(tell);
+    }
+
+    /// Waits, for a moment, until the application has been told: only then may it hear of a socket with the same id.
+    pub(super) fn wait_for_farewell(&self) {
+        self.farewell.wait_force();
     }
 
     pub(super) fn is_in(&self, room: &str) -> bool {
@@ -118,7 +146,7 @@ impl Parked {
         self.sessions.is_empty()
     }
 
-    pub(super) fn insert(&mut self, parking: Parking) {
+    pub(super) fn insert(&mut self, parking: Parking) -> Arc<ParkedSession> {
         let Parking { id, secret, user, binding, until, rooms, ring } = parking;
         let session = Arc::new(ParkedSession {
             id: id.clone(),
@@ -126,6 +154,7 @@ impl Parked {
             user,
             binding,
             until,
+            farewell: Once::new(),
             rooms: Mutex::default(),
             ring: Mutex::new(ring),
             total: Arc::clone(&self.total),
@@ -133,7 +162,7 @@ impl Parked {
         session.account(&mut session.ring(), 0);
         let rooms: Vec<&str> = rooms.iter().map(|room| &**room).collect();
         self.join(&session, &rooms);
-        self.sessions.insert(id.clone(), session);
+        self.sessions.insert(id.clone(), Arc::clone(&session));
         self.ends.push_back((until, id));
         while self.sessions.len() > MAX_PARKED {
             self.end_first();
@@ -143,6 +172,7 @@ impl Parked {
             let sessions = &self.sessions;
             self.ends.retain(|(until, id)| sessions.get(id).is_some_and(|session| session.until == *until));
         }
+        session
     }
 
     /// Ends those that have waited for too long.
@@ -260,16 +290,18 @@ pub struct SavedSession {
     rooms: Vec<String>,
     passed: Option<u64>,
     sent: Vec<SavedEvent>,
+    missed: Vec<Tracked>,
 }
 
 /// An event that waits for its client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SavedEvent {
     offset: u64,
-    /// The packet with its type digit.
+    tracked: Option<Tracked>,
+    subject: Option<Subject>,
+    /// The packet with its type digit; empty when it is not sent again.
     text: String,
     attachments: Vec<Vec<u8>>,
-    tracked: Option<Tracked>,
 }
 
 impl SavedSession {
@@ -287,7 +319,7 @@ impl SavedSession {
             let attachments = sent.attachments.iter().map(|data| data.len().saturating_add(9));
             attachments.fold(sent.text.len().saturating_add(64), usize::saturating_add)
         });
-        rooms.chain(sent).fold(512, usize::saturating_add)
+        rooms.chain(sent).fold(512, usize::saturating_add).saturating_add(self.missed.len().saturating_mul(21))
     }
 
     fn of(session: &ParkedSession, now: Instant) -> Self {
@@ -302,7 +334,8 @@ impl SavedSession {
             until: Timestamp::now().after(session.until.saturating_duration_since(now)),
             rooms,
             passed: ring.passed(),
-            sent: ring.events().map(SavedEvent::of).collect(),
+            sent: ring.kept().map(|kept| SavedEvent::of(&kept)).collect(),
+            missed: ring.missed().collect(),
         }
     }
 
@@ -322,28 +355,33 @@ impl SavedSession {
             // A clock that was set must not make it wait for longer than any.
             until: clock::now() + left.min(limits.window),
             rooms: self.rooms.into_iter().map(Arc::from).collect(),
-            ring: Ring::restored(limits, self.passed, self.sent.into_iter().map(SavedEvent::into_event)),
+            ring: Ring::restored(limits, self.passed, self.sent.into_iter().map(SavedEvent::into_kept), self.missed),
         }
     }
 }
 
 impl SavedEvent {
-    fn of(event: &Numbered) -> Self {
+    fn of(kept: &Kept) -> Self {
         let (mut text, mut attachments) = (String::new(), Vec::new());
-        for packet in &event.packets {
+        for packet in kept.event.iter().flat_map(|event| &event.packets) {
             match packet {
                 Outgoing::Text(header) => header.packet().clone_into(&mut text),
                 Outgoing::Binary(binary) => attachments.push(binary.data().to_vec()),
             }
         }
-        Self { offset: event.offset, text, attachments, tracked: event.tracked }
+        let subject = kept.event.as_ref().and_then(|event| event.subject);
+        Self { offset: kept.offset, tracked: kept.tracked, subject, text, attachments }
     }
 
-    fn into_event(self) -> Numbered {
-        let mut text = TextWriter::with_capacity(self.text.len());
-        text.buffer().extend_from_slice(self.text.as_bytes());
-        let attachments = self.attachments.into_iter().map(|data| Outgoing::binary(Bytes::from(data)));
-        let packets = std::iter::once(Outgoing::Text(text.finish())).chain(attachments).collect();
-        Numbered { offset: self.offset, packets, tracked: self.tracked }
+    fn into_kept(self) -> Kept {
+        let Self { offset, tracked, subject, text, attachments } = self;
+        let event = (!text.is_empty()).then(|| {
+            let mut writer = TextWriter::with_capacity(text.len());
+            writer.buffer().extend_from_slice(text.as_bytes());
+            let attachments = attachments.into_iter().map(|data| Outgoing::binary(Bytes::from(data)));
+            let packets = std::iter::once(Outgoing::Text(writer.finish())).chain(attachments).collect();
+            Arc::new(Numbered { offset, packets, tracked, subject })
+        });
+        Kept { offset, tracked, event }
     }
 }

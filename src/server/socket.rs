@@ -18,7 +18,8 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{
     Admission, Args, Namespace, Refusal, RequestFailed, ServerEvent, encode,
     hold::Hold,
-    recovery::{Numbered, Recoverable, Ring, Tracked, pid},
+    recovery::{Recoverable, pid},
+    ring::{Numbered, Ring, Subject, Tracked},
 };
 use crate::{
     clock::Timestamp,
@@ -170,7 +171,8 @@ impl Socket {
         self.since
     }
 
-    /// True when the client has taken up the session of an earlier socket with the same id, and gets what it has missed.
+    /// True when the client has taken up the session of an earlier socket with the same id, and gets what it has missed: what is tracked
+    /// by [`Middleware::missed`](super::Middleware::missed).
     #[must_use]
     pub fn is_recovered(&self) -> bool {
         self.recovery.as_ref().is_some_and(|recovery| recovery.resumed_at.is_some())
@@ -217,7 +219,7 @@ impl Socket {
         match (resumed_at, &self.recovery) {
             (Some(offset), _) => self.session.send(&encode::numbered_event(namespace, offset, E::NAME, &args, &[])),
             (None, Some(_)) => {
-                self.push_numbered(&self.namespace.number(E::NAME, &args, &[], None));
+                self.push_numbered(&self.namespace.number(E::NAME, &args, &[], (None, None)));
             }
             (None, None) => self.session.send(&encode::event(namespace, None, E::NAME, &args, &[])),
         }
@@ -295,7 +297,7 @@ impl Socket {
 
     fn send_event(&self, name: &str, args: &[&str], attachments: &[Bytes], tracked: Option<Tracked>) {
         if self.is_recoverable() {
-            self.deliver_numbered(&self.namespace.number(name, args, attachments, tracked));
+            self.deliver_numbered(&self.namespace.number(name, args, attachments, (tracked, None)));
         } else {
             let packets = encode::event(self.namespace.name(), None, name, args, attachments);
             self.deliver(&packets, Delivery { volatile: false, tracked });
@@ -376,6 +378,13 @@ impl Socket {
     /// Whether this is the secret of its client.
     pub(super) fn has_secret(&self, secret: &str) -> bool {
         self.recovery.as_ref().is_some_and(|recovery| recovery.secret.as_str() == secret)
+    }
+
+    /// Does not send again what tells of `subject`.
+    pub(super) fn withdraw(&self, subject: Subject) {
+        if let Some(recovery) = &self.recovery {
+            recovery.withdraw(subject);
+        }
     }
 
     /// By what name the client may have its session back.

@@ -157,6 +157,44 @@ for (const [index, transport] of Object.keys(TRANSPORTS).entries()) {
     });
 }
 
+// P11: neither the message nor what tells of it reaches somebody who was cut off, once it is deleted.
+test('what was deleted while a client was cut off comes as deleted, its notifications too', async () => {
+    const [away, friend] = ['away-deleted', 'friend-deleted'];
+    const text = 'regretted at once';
+    const peer = await connect(away, { reconnection: false });
+    const news = await peer.join('/notifications', auth(away));
+    const sender = await connect(friend);
+    const { conversation } = await sender.ok('conversation:create', { type: 'group', participants: [away], name: 'G' });
+    await sender.ok('message:send', { conversationId: conversation.id, content: 'before', mentions: [away] });
+    await news.hears('notification:new', ({ type }) => type === 'mention');
+    await peer.changesUntil(conversation.id, 1);
+
+    peer.socket.io.engine.close();
+    await peer.until(() => cuts(peer) === 1 && cuts(news) === 1, 'are cut');
+    // Another device sees when the notification was told.
+    const other = await connect(away);
+    const mention = { conversationId: conversation.id, content: text, mentions: [away] };
+    const { message } = await sender.ok('message:send', mention);
+    await other.hears('notification:new', (one) => one.type === 'mention' && one.message === text);
+    await sender.ok('message:delete', { messageId: message.id });
+    await sender.ok('message:send', { conversationId: conversation.id, content: 'after', mentions: [away] });
+    await other.hears('notification:new', (one) => one.type === 'mention' && one.message === 'after');
+
+    const heard = [peer, news].map((socket) => socket.heard.length);
+    const awake = [peer, news].map(wakesUp);
+    [peer, news].forEach((socket) => socket.socket.connect());
+    await Promise.all(awake);
+    await peer.hears('message:new', ({ content }) => content === 'after');
+    await news.hears('notification:new', (one) => one.type === 'mention' && one.message === 'after');
+    for (const [index, socket] of [peer, news].entries()) {
+        assert.equal(socket.socket.recovered, true, `${socket}`);
+        const told = JSON.stringify(socket.heard.slice(heard[index]));
+        assert.ok(!told.includes(text), told);
+    }
+    assert.ok(peer.all('message:deleted').some(({ messageId }) => messageId === message.id));
+    [peer, other, sender].forEach((one) => one.close());
+});
+
 test('a session is nobody else\'s, and none after its end', async () => {
     const peer = await connect('owner');
     const friend = await connect('friend-of-owner');

@@ -32,6 +32,7 @@ const KEY: [u8; 12] = *b"conversation";
 enum Told {
     Connected { recovered: bool },
     Confirmed(Vec<u64>),
+    Missed(u64),
     Disconnected(String),
 }
 
@@ -70,6 +71,13 @@ impl Middleware for Gate {
 
     fn confirmed(&self, _: &Arc<Socket>, receipts: &[([u8; 12], u64)]) {
         self.0.send(Told::Confirmed(receipts.iter().map(|(_, seq)| *seq).collect())).ok();
+    }
+
+    fn missed(&self, _: &Arc<Socket>, first: &[([u8; 12], u64)]) {
+        for (key, seq) in first {
+            assert_eq!(*key, KEY);
+            self.0.send(Told::Missed(*seq)).ok();
+        }
     }
 
     fn disconnected(&self, _: &Arc<Socket>, reason: &str) {
@@ -251,14 +259,12 @@ async fn all_receivers_of_a_broadcast_get_the_same_packet() {
 async fn a_client_that_was_cut_off_has_its_session_back_and_what_it_missed_in_order_and_once() {
     let mut server = Running::start().await;
     let mut peer = server.member("alice").await;
-    for what in 1..=3 {
-        server.namespace.to(ROOM).tracked(KEY, what).emit_raw("said", &[&what.to_string()], &[]);
-    }
+    (1..=3).for_each(|what| server.say(what));
     peer.hears_saying(1).await;
     peer.hears_saying(2).await;
     let (ticket, answer) = peer.cut(&mut server).await;
     assert!(server.namespace.is_empty(), "for everybody else it is gone");
-    server.namespace.to(ROOM).tracked(KEY, 4).emit_raw("said", &["4"], &[]);
+    server.say(4);
     server.namespace.to(ROOM).volatile().emit_raw("said", &["99"], &[]);
     server.namespace.to("elsewhere").emit_raw("said", &["99"], &[]);
     server.namespace.to(ROOM).except(ROOM).emit_raw("said", &["99"], &[]);
@@ -272,13 +278,57 @@ async fn a_client_that_was_cut_off_has_its_session_back_and_what_it_missed_in_or
     }
     server.say(6);
     back.hears_saying(6).await;
-    assert_eq!(server.told().await, Told::Confirmed(vec![1, 2]), "what came before the cut has arrived");
     assert_eq!(server.told().await, Told::Connected { recovered: true });
 
     // Once more, with what was missed the first time unheard in part.
     let (ticket, answer) = back.cut(&mut server).await;
     let back = server.connect("alice", &ticket).await;
     assert!(back.is_same_session(&answer));
+}
+
+#[tokio::test]
+async fn what_is_tracked_is_told_by_those_who_have_it_and_held_back_until_then() {
+    let mut server = Running::start().await;
+    let mut peer = server.member("alice").await;
+    let track = |what: u64| server.namespace.to(ROOM).tracked(KEY, what).emit_raw("said", &[&what.to_string()], &[]);
+    for what in 1..=3 {
+        track(what);
+    }
+    peer.hears_saying(1).await;
+    peer.hears_saying(2).await;
+    let (ticket, answer) = peer.cut(&mut server).await;
+    let track = |what: u64| server.namespace.to(ROOM).tracked(KEY, what).emit_raw("said", &[&what.to_string()], &[]);
+    track(4);
+    server.say(5);
+
+    let mut back = server.connect("alice", &ticket).await;
+    assert!(back.is_same_session(&answer));
+    back.hears_saying(5).await;
+    let track = |what: u64| server.namespace.to(ROOM).tracked(KEY, what).emit_raw("said", &[&what.to_string()], &[]);
+    assert_eq!(track(6), 0, "what comes before is still to be told");
+    server.socket(&back).release(KEY);
+    assert_eq!(track(7), 1);
+    back.hears_saying(7).await;
+    assert_eq!(server.told().await, Told::Confirmed(vec![1, 2]), "what came before the cut has arrived");
+    assert_eq!(server.told().await, Told::Missed(3));
+    assert_eq!(server.told().await, Told::Connected { recovered: true });
+}
+
+#[tokio::test]
+async fn what_was_withdrawn_does_not_come_again() {
+    const SUBJECT: [u8; 12] = *b"notification";
+    let mut server = Running::start().await;
+    let mut peer = server.member("alice").await;
+    server.say(1);
+    peer.hears_saying(1).await;
+    server.namespace.to(ROOM).about(SUBJECT).emit_raw("said", &["2"], &[]);
+    let (ticket, answer) = peer.cut(&mut server).await;
+    server.namespace.to(ROOM).about(SUBJECT).emit_raw("said", &["3"], &[]);
+    server.namespace.to(ROOM).about(KEY).emit_raw("said", &["4"], &[]);
+    server.namespace.withdraw(ROOM, SUBJECT);
+    let mut back = server.connect("alice", &ticket).await;
+    assert!(back.is_same_session(&answer));
+    back.hears_saying(4).await;
 }
 
 #[tokio::test]
@@ -455,7 +505,7 @@ async fn nothing_is_lost_doubled_or_out_of_order_however_often_a_client_is_cut_o
     sending.spawn(async move {
         for what in 0..EVENTS {
             permits.acquire().await.expect("open").forget();
-            namespace.to(ROOM).tracked(KEY, what + 1).emit_raw("said", &[&what.to_string()], &[]);
+            namespace.to(ROOM).emit_raw("said", &[&what.to_string()], &[]);
         }
     });
     let mut cuts = 0;

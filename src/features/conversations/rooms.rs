@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     ids::{ConversationId, UserId},
-    server::{Namespace, ServerEvent, Socket},
+    server::{Broadcast, Namespace, ServerEvent, Socket},
 };
 
 /// Addresses users and conversations in all chat namespaces at once (`/` and `/messages`).
@@ -80,15 +80,30 @@ impl Rooms {
         self.emit(&user_room(user), event);
     }
 
-    /// Sends an event to all sockets of a user but those in the room `without`.
-    pub fn emit_to_user_without<E: ServerEvent>(&self, user: &UserId, without: &str, event: &E) {
+    /// Sends an event to all sockets of a user but those in the room `without`. With a subject, it can be [withdrawn](Self::withdraw) from
+    /// those that were cut off.
+    pub fn emit_to_user_without<E: ServerEvent>(
+        &self,
+        user: &UserId,
+        without: Option<&str>,
+        subject: Option<[u8; 12]>,
+        event: &E,
+    ) {
         let Some(json) = to_json(event) else { return };
         let room = user_room(user);
         for namespace in &*self.namespaces {
+            let to = without.into_iter().fold(namespace.to(&room), Broadcast::except);
+            let to = subject.into_iter().fold(to, Broadcast::about);
             for name in self.names::<E>() {
-                namespace.to(&room).except(without).emit_raw(name, &[&json], &[]);
+                to.emit_raw(name, &[&json], &[]);
             }
         }
+    }
+
+    /// Keeps events about `subject` from sockets of a user that were cut off and have not had them.
+    pub fn withdraw(&self, user: &UserId, subject: [u8; 12]) {
+        let room = user_room(user);
+        self.namespaces.iter().for_each(|namespace| namespace.withdraw(&room, subject));
     }
 
     /// Brings all sockets of a user into a conversation.

@@ -73,7 +73,13 @@ impl Messages {
             let Some(alteration) = decide(&found.value)? else { return Ok(found.value) };
             match self.store_alteration(id, &found, alteration)?.await {
                 Err(CommitError::Conflict) => {}
-                result => return result.map_err(Refusal::from),
+                Ok(record) => {
+                    if record.deleted.is_some() {
+                        self.notifications.withdraw(id)?;
+                    }
+                    return Ok(record);
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         Err(CommitError::Conflict.into())

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     ids::{ConversationId, MessageId, UserId},
     server::Refusal,
-    storage::{Direction, StorageError},
+    storage::{Direction, KeyRange, StorageError},
 };
 
 /// Notifications that are deleted together.
@@ -45,6 +45,25 @@ impl Notifications {
 
     pub(super) fn fill(&self, user: &UserId, about: Option<MessageId>, view: &mut NotificationView) {
         fill(self.previews.get().map(|previews| &**previews), user, about, view);
+    }
+
+    /// A message was deleted: nobody who was cut off gets a notification any more that shows its text.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read who was told.
+    pub(crate) fn withdraw(&self, message: MessageId) -> Result<(), StorageError> {
+        let mut range = KeyRange::prefix(&message);
+        loop {
+            let rows = self.store.scan(&ABOUT, range, STEP, Direction::Forward)?;
+            for ((_, user, _), _) in &rows {
+                self.rooms.withdraw(user, *message.as_bytes());
+            }
+            match rows.last() {
+                Some((last, _)) if rows.len() == STEP => range = KeyRange::prefix(&message).after(last),
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// Deletes all notifications about a message and tells their readers.

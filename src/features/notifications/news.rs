@@ -58,13 +58,10 @@ impl News {
     /// Tells it.
     pub(super) fn tell(&self, rooms: &Rooms, user: &UserId) {
         match self {
-            Self::New { view, kind, urgent, .. } => {
-                let event = NewNotification(view);
-                if *urgent {
-                    rooms.emit_to_user(user, &event);
-                } else {
-                    rooms.emit_to_user_without(user, &without_room(*kind, user), &event);
-                }
+            Self::New { view, kind, urgent, about } => {
+                let without = (!*urgent).then(|| without_room(*kind, user));
+                let about = about.map(|message| *message.as_bytes());
+                rooms.emit_to_user_without(user, without.as_deref(), about, &NewNotification(view));
             }
             Self::Read { id, at } => rooms.emit_to_user(user, &Read { notification_id: *id, read_at: *at }),
             Self::Archived { id } => rooms.emit_to_user(user, &Archived { notification_id: *id }),

@@ -67,7 +67,8 @@ impl Flush {
         let proved = Arc::new(Notify::new());
         self.queue.shared.flushing.insert(self.socket.id().clone(), Arc::clone(&proved));
         let result = self.tell_all(starts, &proved).await;
-        self.queue.shared.flushing.remove(self.socket.id());
+        // A session that goes on has a socket with the same id.
+        self.queue.shared.flushing.remove_if(self.socket.id(), |_, own| Arc::ptr_eq(own, &proved));
         if let Err(error) = result {
             tracing::error!(%error, "what a user has missed could not be told; the connection is closed");
             self.socket.close_session();

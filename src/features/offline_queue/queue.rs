@@ -52,6 +52,13 @@ impl Record for CleanStop {
 /// Where the cursors of a session stood when its first chat socket connected.
 type Starts = Arc<Vec<(ConversationId, Position)>>;
 
+/// What a socket that has just connected is to be told.
+struct Waiting {
+    held: Held,
+    /// Where a session that goes on was cut off; `None`: where the user's cursors are.
+    starts: Option<Starts>,
+}
+
 /// The offline queue. Cloning shares it.
 #[derive(Clone)]
 pub struct OfflineQueue {
@@ -75,7 +82,7 @@ pub(super) struct Shared {
     tracker: TaskTracker,
     stop: CancellationToken,
     /// Conversations that are held back from sockets which have just connected, until their flush begins.
-    held: DashMap<SocketId, Held>,
+    held: DashMap<SocketId, Waiting>,
     /// Flushes that wait for a proof of arrival.
     pub(super) flushing: DashMap<SocketId, Arc<Notify>>,
     /// A second namespace of the same session gets the same backlog as the first: which of them the app listens on is not known.
@@ -154,9 +161,20 @@ impl OfflineQueue {
         })?;
         if !held.is_empty() {
             let held = held.into_iter().map(|id| (id, heads.get(&id).copied().unwrap_or_default())).collect();
-            self.shared.held.insert(socket.id().clone(), held);
+            self.shared.held.insert(socket.id().clone(), Waiting { held, starts: None });
         }
         Ok(())
+    }
+
+    /// Makes ready to tell a socket what its client has missed from these changes on, `conversation` and number. Another
+    /// device of the user may be further: this one goes on where it was cut off, with the user's own changes, and nothing of it
+    /// is a repeat.
+    pub fn resume(&self, socket: &Arc<Socket>, first: &[([u8; 12], u64)]) {
+        let first = first.iter().map(|(key, seq)| (ConversationId::from_bytes(*key), *seq));
+        let starts: Vec<_> =
+            first.map(|(id, seq)| (id, Position { delivered: seq.saturating_sub(1), sent: 0 })).collect();
+        let held = starts.iter().map(|(id, _)| (*id, 0)).collect();
+        self.shared.held.insert(socket.id().clone(), Waiting { held, starts: Some(Arc::new(starts)) });
     }
 
     /// The client has these changes: `conversation` and number, in order.
@@ -219,13 +237,26 @@ impl OfflineQueue {
     }
 
     /// Begins to tell a socket what was held back from it.
-    fn flush(&self, socket: &Arc<Socket>, user: &UserId, held: Held) {
+    fn flush(&self, socket: &Arc<Socket>, user: &UserId, Waiting { held, starts }: Waiting) {
+        let starts = starts.unwrap_or_else(|| self.starts(socket, user, &held));
+        let flush = Flush::new(self.clone(), Arc::clone(socket), user.clone(), held);
+        let stop = self.shared.stop.clone();
+        self.shared.tracker.spawn(async move {
+            tokio::select! {
+                () = flush.run(&starts) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
+    /// From where a fresh socket is told what is held back from it.
+    fn starts(&self, socket: &Arc<Socket>, user: &UserId, held: &Held) -> Starts {
         let sid = socket.session().sid().clone();
         // Looked at before the cursors are read: a session that has gone by now has left its word on them.
         let others = self.shared.conversations.rooms().sockets_of(user);
         let elsewhere = others.iter().any(|other| *other.session().sid() != sid);
         let positions = |ids: Vec<ConversationId>| self.shared.positions_of(user, ids, elsewhere);
-        let starts = match self.shared.starts.entry(sid) {
+        match self.shared.starts.entry(sid) {
             dashmap::Entry::Occupied(known) => {
                 // What came live meanwhile begins where the store says.
                 let mut starts: Vec<_> = known.get().iter().filter(|(id, _)| held.contains_key(id)).copied().collect();
@@ -238,15 +269,7 @@ impl OfflineQueue {
                 free.insert(Arc::clone(&starts));
                 starts
             }
-        };
-        let flush = Flush::new(self.clone(), Arc::clone(socket), user.clone(), held);
-        let stop = self.shared.stop.clone();
-        self.shared.tracker.spawn(async move {
-            tokio::select! {
-                () = flush.run(&starts) => {}
-                () = stop.cancelled() => {}
-            }
-        });
+        }
     }
 }
 
@@ -289,8 +312,8 @@ impl Shared {
 
 impl SocketListener for OfflineQueue {
     fn connected(&self, socket: &Arc<Socket>, user: &SignedIn) {
-        if let Some((_, held)) = self.shared.held.remove(socket.id()) {
-            self.flush(socket, &user.user, held);
+        if let Some((_, waiting)) = self.shared.held.remove(socket.id()) {
+            self.flush(socket, &user.user, waiting);
         }
     }
 

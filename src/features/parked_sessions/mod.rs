@@ -14,7 +14,13 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -38,13 +44,16 @@ const MAX_BYTES: usize = 32 * 1024 * 1024;
 pub struct ParkedSessions {
     store: Store,
     namespaces: Vec<Arc<Namespace>>,
+    /// Rows of the last process could not be deleted, such as while the disk is full: a later one must not find them, since their
+    /// sessions miss what is sent now.
+    stale: AtomicBool,
 }
 
 impl ParkedSessions {
     /// Those of these namespaces.
     #[must_use]
     pub fn new(store: Store, namespaces: Vec<Arc<Namespace>>) -> Self {
-        Self { store, namespaces }
+        Self { store, namespaces, stale: AtomicBool::new(false) }
     }
 
     /// Takes what an earlier process has stored out of the store, and brings it back where it can still be taken up. To be called before
@@ -64,12 +73,18 @@ impl ParkedSessions {
                 }
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "sessions of the last process are lost: clients get new ones"),
+            Err(error) => {
+                tracing::warn!(%error, "sessions of the last process are lost: clients get new ones");
+                self.stale.store(true, Ordering::Relaxed);
+            }
         }
     }
 
     /// Stores what waits for its client, at the very end, when nothing is sent any more.
     pub async fn save(&self) {
+        if !self.has_deleted_stale_rows().await {
+            return;
+        }
         // What was committed for somebody who did not wait for it is told first: an empty batch is answered in its turn.
         if let Err(error) = self.store.commit_then(Batch::new(), |_| ()).await {
             tracing::warn!(%error, "sessions are not stored: their clients get new ones");
@@ -108,7 +123,16 @@ impl ParkedSessions {
                 () = tokio::time::sleep(SWEEP_EVERY) => {}
             }
             self.namespaces.iter().for_each(|namespace| namespace.sweep_parked());
+            self.has_deleted_stale_rows().await;
         }
+    }
+
+    /// Tries again to delete what could not be deleted at the start. True when nothing is left of it.
+    async fn has_deleted_stale_rows(&self) -> bool {
+        if self.stale.load(Ordering::Relaxed) && self.take_all().await.is_ok() {
+            self.stale.store(false, Ordering::Relaxed);
+        }
+        !self.stale.load(Ordering::Relaxed)
     }
 
     /// Deletes all rows and gives what could be read. Nobody gets a session that is still in the store: it could be given out twice.

@@ -10,7 +10,7 @@ use crate::{
 /// Sessions under the numbers from 0 on, without gaps. Written at a stop in order, and deleted as a whole by the next start.
 pub(super) const PARKED_SESSIONS: Table<u64, ParkedSessionRecord> = Table::new("parked_sessions");
 
-/// A session that waits for its client, version 1.
+/// A session that waits for its client, version 2. The first one held the text of events that are in a log; nobody had released it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ParkedSessionRecord {
     pub(super) namespace: String,
@@ -18,5 +18,5 @@ pub(super) struct ParkedSessionRecord {
 }
 
 impl Record for ParkedSessionRecord {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
 }

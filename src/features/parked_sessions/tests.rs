@@ -13,6 +13,7 @@ use crate::{
     clock::Timestamp,
     features::{
         Config, Features,
+        receipts::UpTo,
         testing::{SECRET, features, features_on, id},
     },
     protocol::engineio::CloseReason,
@@ -75,6 +76,16 @@ impl Peer {
             let packet = crate::protocol::engineio::Packet::Text(text[1..].into());
             self.session.send(&[transport::Outgoing::from_packet(&packet)]);
         }
+    }
+
+    /// The texts of the next messages, with what is told of them in the background; no more than these come.
+    async fn hears(&mut self, count: usize) -> Vec<String> {
+        let mut heard = self.messages();
+        while heard.len() < count {
+            tokio::task::yield_now().await;
+            heard.extend(self.messages());
+        }
+        heard
     }
 
     /// The texts of the messages that came since the last look.
@@ -144,7 +155,7 @@ async fn a_session_goes_on_after_a_restart_with_what_was_sent_before_and_after_i
     features.send("ann", direct, "4").await.expect("stored");
     let mut bob = Peer::connect(&features, "bob", "second", &ticket);
     assert!(bob.is_recovered(&answer));
-    assert_eq!(bob.messages(), ["2", "3", "4"]);
+    assert_eq!(bob.hears(3).await, ["2", "3", "4"]);
     features.send("ann", direct, "5").await.expect("stored");
     assert_eq!(bob.messages(), ["5"]);
 
@@ -156,7 +167,7 @@ async fn a_session_goes_on_after_a_restart_with_what_was_sent_before_and_after_i
     features.send("ann", direct, "6").await.expect("stored");
     let mut bob = Peer::connect(&features, "bob", "third", &ticket);
     assert!(bob.is_recovered(&answer));
-    assert_eq!(bob.messages(), ["6"]);
+    assert_eq!(bob.hears(1).await, ["6"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -257,11 +268,85 @@ async fn somebody_whose_session_waits_is_not_here() {
     assert!(!features.conversations.rooms().is_connected(&id("bob")));
     // A member who comes or goes meanwhile, does so for the session, too.
     let group = features.group("ann", &["bob"]).await;
-    features.send("ann", group, "2").await.expect("stored");
+    features.send("ann", group, "no longer his").await.expect("stored");
+    features.send("ann", direct, "2").await.expect("stored");
     features.conversations.remove_members(&id("ann"), group, &[id("bob")]).await.expect("removed");
     features.send("ann", group, "secret").await.expect("stored");
     let mut bob = Peer::connect(&features, "bob", "first", &ticket);
     assert!(bob.is_recovered(&answer));
-    assert_eq!(bob.messages(), ["2"]);
+    assert_eq!(bob.hears(1).await, ["2"]);
     assert!(features.conversations.rooms().is_connected(&id("bob")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn p11_a_session_that_goes_on_hears_nothing_of_a_text_that_was_deleted_and_none_is_stored_with_it() {
+    let store = Store::memory();
+    let features = features_on(&store, Config::default());
+    let group = features.group("ann", &["bob"]).await;
+    let mut bob = fresh(&features, "bob");
+    features.send("ann", group, "before").await.expect("stored");
+    assert_eq!(bob.messages(), ["before"]);
+    let on_its_way = features.send("ann", group, "regretted on its way").await.expect("stored");
+    let (ticket, answer) = bob.cut(CloseReason::Shutdown);
+    let missed = features.send("ann", group, "regretted @bob").await.expect("stored");
+    features.send("ann", group, "kept").await.expect("stored");
+    features.stop(true).await;
+    let rows: Vec<_> = (0..10).filter_map(|key| store.get(&PARKED_SESSIONS, &key).expect("readable")).collect();
+    assert_eq!(rows.len(), 1);
+    for text in ["before", "regretted", "kept"] {
+        assert!(!format!("{rows:?}").contains(text), "{rows:?}");
+    }
+
+    let features = features_on(&store, Config::default());
+    features.parked.restore(recovery(WINDOW)).await;
+    for message in [on_its_way.id, missed.id] {
+        features.messages.delete(&id("ann"), message).await.expect("its sender");
+    }
+    let bob = Peer::connect(&features, "bob", "second", &ticket);
+    assert!(bob.is_recovered(&answer));
+    let mut heard = Vec::new();
+    while !heard.iter().any(|text: &String| text.contains("message:new") && text.contains("kept")) {
+        tokio::task::yield_now().await;
+        heard.extend(bob.session.take_texts());
+    }
+    assert!(heard.iter().any(|text| text.contains("message:deleted")), "{heard:?}");
+    assert!(heard.iter().all(|text| !text.contains("regretted")), "{heard:?}");
+}
+
+/// Another device of the user has had everything; the one that was cut off has not.
+#[tokio::test(start_paused = true)]
+async fn a_session_goes_on_where_it_was_cut_off_and_not_where_the_user_is() {
+    let features = features();
+    let direct = features.direct("ann", "bob").await;
+    let mut bob = fresh(&features, "bob");
+    features.send("ann", direct, "1").await.expect("stored");
+    assert_eq!(bob.messages(), ["1"]);
+    let (ticket, answer) = bob.cut(CloseReason::TransportError);
+    features.send("ann", direct, "2").await.expect("stored");
+    let last = features.send("bob", direct, "3, by another device").await.expect("stored").seq;
+    features.receipts.delivered(&id("bob"), &UpTo::Seq(direct, last)).await.expect("a member");
+    let mut bob = Peer::connect(&features, "bob", "first", &ticket);
+    assert!(bob.is_recovered(&answer));
+    assert_eq!(bob.hears(2).await, ["2", "3, by another device"]);
+}
+
+/// It would have missed what was sent in between.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_could_not_be_taken_out_of_the_store_is_nobodys_later() {
+    let store = Store::memory();
+    let features = features_on(&store, Config::default());
+    let (ticket, answer) = fresh(&features, "bob").cut(CloseReason::Shutdown);
+    features.stop(true).await;
+
+    let features = features_on(&store, Config::default());
+    store.refuse_writes(true);
+    features.parked.restore(recovery(WINDOW)).await;
+    assert_eq!(rows(&store), 1, "the disk is full");
+    store.refuse_writes(false);
+    features.stop(true).await;
+    assert_eq!(rows(&store), 0);
+
+    let features = features_on(&store, Config::default());
+    features.parked.restore(recovery(WINDOW)).await;
+    assert!(!Peer::connect(&features, "bob", "second", &ticket).is_recovered(&answer));
 }
