@@ -358,6 +358,38 @@ fn the_mark_of_a_ping_covers_only_what_was_taken_before_it() {
     assert_eq!(seqs(&session.pong(clock::now())), [1, 2, 3]);
 }
 
+/// A session that polls.
+fn polling(transport: &Transport<Recorder>) -> Arc<Session> {
+    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let (version, query, fetch_site) = (Version::V4, "".into(), None);
+    let handshake = Handshake { version, query, authorization: None, cookie: None, origin: None, fetch_site, address };
+    transport.open(handshake, Way::Polling(task::PayloadForm::default()), None)
+}
+
+/// The two are sent at the same time and travel on connections of their own.
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_the_close_packet_overtakes_is_released() {
+    for comes in [true, false] {
+        let (sender, mut told) = unbounded_channel();
+        let transport = Transport::new(Config::default(), Recorder(sender), TaskTracker::new());
+        let session = polling(&transport);
+        session.send(&[message("never read")]);
+        let (answer, mut taken) = tokio::sync::oneshot::channel();
+        let close = session::Command::Post { body: "1".into(), binary: false, answer };
+        assert!(session.command(close).is_ok());
+        while told.recv().await != Some(Told::Closed(CloseReason::ClientClose)) {}
+        assert!(taken.try_recv().is_err(), "the client hears of the end when it is there");
+        if comes {
+            let (answer, released) = tokio::sync::oneshot::channel();
+            assert!(session.command(session::Command::Get(answer)).is_ok());
+            let released = released.await;
+            assert!(matches!(released, Ok(session::Answer::Payload { body, .. }) if body == "6"));
+        }
+        assert!(matches!(taken.await, Ok(session::Answer::Taken)));
+        assert_eq!(transport.sessions(), 0);
+    }
+}
+
 /// Else it would wait for an answer that nobody gives, and a server that stops would wait for it.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_comes_after_the_end_is_refused() {
@@ -365,11 +397,7 @@ async fn a_request_that_comes_after_the_end_is_refused() {
         let (sender, mut told) = unbounded_channel();
         let tracker = TaskTracker::new();
         let transport = Transport::new(Config::default(), Recorder(sender), tracker.clone());
-        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let (version, query, fetch_site) = (Version::V4, "".into(), None);
-        let handshake =
-            Handshake { version, query, authorization: None, cookie: None, origin: None, fetch_site, address };
-        let session = transport.open(handshake, Way::Polling(task::PayloadForm::default()), None);
+        let session = polling(&transport);
         session.close(reason);
         // Nobody fetches the close packet.
         tracker.close();

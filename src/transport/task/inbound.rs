@@ -113,9 +113,10 @@ impl<C: Connection> SessionTask<C> {
                 post.rest = body.slice_ref(rest);
                 self.post = Some(post);
             }
-            (Phase::Open, None) | (Phase::Closing(CloseReason::ClientClose, _), _) => {
+            (Phase::Open, None) => {
                 post.answer.send(Answer::Taken).ok();
             }
+            (Phase::Closing(CloseReason::ClientClose, _), _) => self.goodbye = Some(post.answer),
             (Phase::Closing(..) | Phase::Lingering(_) | Phase::Done, _) => {
                 post.answer.send(Answer::Refused).ok();
             }

@@ -45,6 +45,8 @@ pub(super) struct SessionTask<C: Connection> {
     candidate: Option<Box<Channel>>,
     /// A POST whose packets are not all handled yet.
     post: Option<Box<Post>>,
+    /// The POST that brought the close packet; answered when the session is gone.
+    goodbye: Option<oneshot::Sender<Answer>>,
     /// The code of our close frame, when it is not the reason's own: how the client broke the WebSocket protocol, or what it said
     /// itself.
     close_code: Option<u16>,
@@ -129,6 +131,7 @@ impl<C: Connection> SessionTask<C> {
             transport,
             candidate: None,
             post: None,
+            goodbye: None,
             close_code: None,
             form,
             proof_asked: clock::now(),
@@ -187,5 +190,8 @@ impl<C: Connection> Drop for SessionTask<C> {
             self.connection.handle_close(CloseReason::TransportError);
         }
         self.registry.remove(self.session.sid());
+        if let Some(goodbye) = self.goodbye.take() {
+            goodbye.send(Answer::Taken).ok();
+        }
     }
 }

@@ -34,6 +34,10 @@ const TEXT: &str = "text/plain; charset=UTF-8";
 const OCTETS: &str = "application/octet-stream";
 const SCRIPT: &str = "text/javascript; charset=UTF-8";
 
+/// How long a session that its client closes waits for a poll that was sent before the close packet, on another connection, and comes
+/// after it: that one has to be released, not refused.
+const CROSSING_POLL: Duration = Duration::from_millis(50);
+
 impl<C: Connection> SessionTask<C> {
     pub(super) fn drain_engine(&mut self) {
         while let Some(output) = self.engine.poll_output() {
@@ -134,7 +138,8 @@ impl<C: Connection> SessionTask<C> {
         self.connection.handle_close(reason);
         self.drop_candidate();
         let graceful = is_graceful(reason);
-        self.session.seal(graceful);
+        let polling = self.engine.transport() == TransportKind::Polling;
+        self.session.seal(graceful || (polling && reason == CloseReason::ClientClose));
         if let Some(post) = self.post.take() {
             // The client's own close packet is no mistake.
             let answer = if reason == CloseReason::ClientClose { Answer::Taken } else { Answer::Refused };
@@ -143,6 +148,7 @@ impl<C: Connection> SessionTask<C> {
         let patience = match (self.engine.transport(), reason) {
             (TransportKind::Polling, CloseReason::ServerClose | CloseReason::Flood) => CLOSE_POLL,
             (TransportKind::Polling, CloseReason::Shutdown) => SHUTDOWN_POLL,
+            (TransportKind::Polling, CloseReason::ClientClose) => CROSSING_POLL,
             (TransportKind::Polling | TransportKind::WebSocket, _) => CLOSE_LINGER,
         };
         self.phase = Phase::Closing(reason, clock::now() + patience);
@@ -165,7 +171,8 @@ impl<C: Connection> SessionTask<C> {
     fn poll_write_polling(&mut self, cx: &mut Context<'_>) -> bool {
         let Transport::Polling(waiting) = &mut self.transport else { return false };
         let Some(mut answer) = waiting.take() else {
-            if matches!(self.phase, Phase::Closing(reason, _) if !is_graceful(reason)) {
+            let waits = |reason| is_graceful(reason) || reason == CloseReason::ClientClose;
+            if matches!(self.phase, Phase::Closing(reason, _) if !waits(reason)) {
                 self.phase = Phase::Done;
             }
             return false;
@@ -181,7 +188,7 @@ impl<C: Connection> SessionTask<C> {
             Phase::Open if packets.is_empty() && self.engine.releases_polls() => packets.push(Packet::Noop),
             Phase::Open => {}
             // The client knows that it closed; everyone else has to be told.
-            Phase::Closing(CloseReason::ClientClose, _) => packets.push(Packet::Noop),
+            Phase::Closing(CloseReason::ClientClose, _) => packets = vec![Packet::Noop],
             // Clients drop what comes together with the close packet; that goes into the answer of the next poll.
             Phase::Closing(reason, _) if is_graceful(reason) && !packets.is_empty() => {
                 self.answer_poll(answer, &packets);
