@@ -17,7 +17,10 @@ use hyper::{
     body::Incoming,
     header::{self, HeaderName, HeaderValue},
 };
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 
 use super::{
     Application, Body, Handshake, Permit, Rejection, Session, Transport,
@@ -32,6 +35,13 @@ use crate::protocol::engineio::{CloseReason, Jsonp, TransportKind, Version};
 
 /// Time for the body of a POST.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Version 3 over WebSocket: time between the answer to the handshake and the open packet.
+///
+/// Programs for this version, its official test suite among them, begin to listen for messages when they have seen the answer. A
+/// read that brings both loses them the open packet, and separate writes end up in one read of a program that is busy for a moment.
+/// Nothing that comes back tells when the answer was taken in, so there is a while for it. Only clients up to 2.x notice, and of
+/// those only the ones that begin with a WebSocket.
+const V3_HEAD_START: Duration = Duration::from_millis(20);
 
 /// Why a request is refused, with the number clients know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,9 +271,8 @@ impl<A: Application> Transport<A> {
             if let Ok(upgraded) = upgrade.await {
                 let mut channel = Channel::new(take_stream(upgraded), deflate).base64_only(base64_only);
                 if handshake.version == Version::V3 {
-                    // By itself, in front of the open packet: programs for this version, its official test suite among them, begin
-                    // to listen for messages when the answer is there, and miss one that comes along with it.
                     poll_fn(|cx| channel.poll_write(cx)).await.ok();
+                    sleep(V3_HEAD_START).await;
                 }
                 transport.open(handshake, Way::WebSocket(channel), permit);
             }

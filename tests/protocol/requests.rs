@@ -1,5 +1,7 @@
 //! Which request may do what: statuses, codes and words of the official server, by the byte.
 
+use std::time::{Duration, Instant};
+
 use hobnob::transport::{Config, TransportName};
 
 use crate::wire::{Answer, BINARY, HANDSHAKE, Listening, Poller, Wire, send, upgrade};
@@ -230,4 +232,19 @@ async fn binary_messages_are_base64_for_clients_that_want_them_so() {
     let (mut wire, _) = Wire::open(server.address, "EIO=3&transport=websocket&b64=1").await;
     wire.send(BINARY, &[4]).await;
     assert_eq!(wire.text().await, "b4", "an empty one, too");
+}
+
+/// A program that begins to listen for messages when it has read the 101 must not read the open packet along with it.
+#[tokio::test]
+async fn version_3_has_time_to_take_the_101_in_before_the_open_packet_comes() {
+    let server = Listening::echo(Config::default()).await;
+    for _ in 0..10 {
+        let asked = Instant::now();
+        let mut wire = Wire::connect(server.address, "EIO=3&transport=websocket").await;
+        // What the client says meanwhile is not lost.
+        wire.say("4early").await;
+        assert!(wire.text().await.starts_with("0{"));
+        assert!(asked.elapsed() >= Duration::from_millis(20), "{:?}", asked.elapsed());
+        assert_eq!(wire.text().await, "4early");
+    }
 }
