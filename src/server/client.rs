@@ -29,7 +29,7 @@ use crate::{
         socketio::{Body, Decoder, Packet, Revision},
     },
     telemetry::SOCKET_EVENTS,
-    transport::{Connection, Handshake, Receipt, Session},
+    transport::{Connection, Handshake, Outgoing, Receipt, Session},
 };
 
 /// CONNECT packets of one session, at most: each costs a look at a token. Clients send one per namespace, and another after a
@@ -85,8 +85,9 @@ impl Client {
     pub(super) fn new(shared: Arc<Shared>, session: Arc<Session>, handshake: Handshake) -> Self {
         let revision = Revision::from(handshake.version);
         session.set_max_message_bytes(shared.limits.unauthenticated_bytes);
+        let decoder = Decoder::new(revision, shared.limits.packets);
         let mut client = Self {
-            decoder: Decoder::new(revision, shared.limits.packets),
+            decoder: if names_msgpack(&handshake) { decoder.with_msgpack() } else { decoder },
             connect_deadline: Some(clock::now() + shared.limits.connect_timeout),
             shared,
             session,
@@ -206,7 +207,7 @@ impl Client {
             route.middleware.missed(&socket, &missed);
         }
         let pid = socket.pid();
-        self.session.send(&encode::connect(self.revision, &namespace, socket.id().as_str(), pid.as_deref()));
+        self.send(&encode::connect(self.revision, &namespace, socket.id().as_str(), pid.as_deref()));
         route.middleware.greet(&socket);
         socket.go_live();
         let (socket_id, user) = (socket.log_id(), socket.user());
@@ -227,7 +228,8 @@ impl Client {
         admission: &Admission,
         identity: (SocketId, Option<Recoverable>),
     ) -> Arc<Socket> {
-        let (namespace, session) = (Arc::clone(&route.namespace), Arc::clone(&self.session));
+        let namespace = Arc::clone(&route.namespace);
+        let session = (Arc::clone(&self.session), self.decoder.encoding());
         Socket::new(identity, admission, self.numbered, namespace, session, self.handshake.address)
     }
 
@@ -262,8 +264,11 @@ impl Client {
         tracing::warn!(
             target: SOCKET_EVENTS, ?sid, namespace, code = error.code.name(), error = %error.message, "Socket refused"
         );
-        let packets = encode::connect_error(self.revision, namespace, &error.message, error.data.as_deref());
-        self.session.send(&packets);
+        self.send(&encode::connect_error(self.revision, namespace, &error.message, error.data.as_deref()));
+    }
+
+    fn send(&self, packets: &[Outgoing]) {
+        self.session.send(&encode::in_form(self.decoder.encoding(), packets));
     }
 
     /// Hands receipts to the sockets that they belong to.
@@ -426,6 +431,13 @@ impl Connection for Client {
         }
         self.pending = FuturesUnordered::new();
     }
+}
+
+/// Whether a client of version 3 has said that it speaks MessagePack. It has to in the query, since it is spoken to first; later ones show
+/// it with their first message.
+fn names_msgpack(handshake: &Handshake) -> bool {
+    let mut query = form_urlencoded::parse(handshake.query.as_bytes());
+    handshake.version == Version::V3 && query.any(|(name, value)| name == "parser" && value == "msgpack")
 }
 
 /// Whether the client has what was tracked will not be known.

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     ids::{Sid, SocketId},
-    protocol::engineio::CloseReason,
+    protocol::{engineio::CloseReason, socketio::Encoding},
     telemetry::SOCKET_EVENTS,
     transport::{Outgoing, Receipt, Session},
 };
@@ -73,6 +73,7 @@ pub struct Socket {
     number: u32,
     namespace: Arc<Namespace>,
     session: Arc<Session>,
+    encoding: Encoding,
     data: Arc<dyn Any + Send + Sync>,
     user: Option<Arc<str>>,
     address: IpAddr,
@@ -95,7 +96,7 @@ impl Socket {
         admission: &Admission,
         number: u32,
         namespace: Arc<Namespace>,
-        session: Arc<Session>,
+        (session, encoding): (Arc<Session>, Encoding),
         address: IpAddr,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -103,6 +104,7 @@ impl Socket {
             number,
             namespace,
             session,
+            encoding,
             data: Arc::clone(&admission.data),
             user: admission.user.clone(),
             address,
@@ -217,11 +219,17 @@ impl Socket {
         let (namespace, args) = (self.namespace.name(), [&*json]);
         let resumed_at = self.recovery.as_ref().and_then(|recovery| recovery.resumed_at);
         match (resumed_at, &self.recovery) {
-            (Some(offset), _) => self.session.send(&encode::numbered_event(namespace, offset, E::NAME, &args, &[])),
+            (Some(offset), _) => {
+                let packets = encode::numbered_event(namespace, offset, E::NAME, &args, &[]);
+                self.session.send(&encode::in_form(self.encoding, &packets));
+            }
             (None, Some(_)) => {
                 self.push_numbered(&self.namespace.number(E::NAME, &args, &[], (None, None)));
             }
-            (None, None) => self.session.send(&encode::event(namespace, None, E::NAME, &args, &[])),
+            (None, None) => {
+                let packets = encode::event(namespace, None, E::NAME, &args, &[]);
+                self.session.send(&encode::in_form(self.encoding, &packets));
+            }
         }
     }
 
@@ -326,16 +334,18 @@ impl Socket {
     }
 
     fn push(&self, packets: &[Outgoing], Delivery { volatile, tracked }: Delivery) {
+        let packets = encode::in_form(self.encoding, packets);
         match self.receipt(tracked) {
-            Some(receipt) => self.session.send_tracked(packets, receipt),
-            None if volatile => self.session.send_volatile(packets),
-            None => self.session.send(packets),
+            Some(receipt) => self.session.send_tracked(&packets, receipt),
+            None if volatile => self.session.send_volatile(&packets),
+            None => self.session.send(&packets),
         }
     }
 
     fn push_numbered(&self, event: &Arc<Numbered>) {
         let Some(recovery) = &self.recovery else { return };
-        recovery.push(event, || self.session.send_numbered(&event.packets, self.receipt(event.tracked)));
+        let packets = encode::in_form(self.encoding, &event.packets);
+        recovery.push(event, || self.session.send_numbered(&packets, self.receipt(event.tracked)));
     }
 
     fn receipt(&self, tracked: Option<Tracked>) -> Option<Receipt> {

@@ -1,6 +1,6 @@
 //! Packets on their way out: encoded once, shared by all receivers and by both transports.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -25,7 +25,7 @@ impl Outgoing {
     /// A binary message.
     #[must_use]
     pub fn binary(data: Bytes) -> Self {
-        Self::Binary(BinaryPacket(Arc::new(Binary { data, deflated: Shared::default() })))
+        Self::Binary(BinaryPacket::new(data))
     }
 
     /// Any packet that is not a hot path: heartbeats, the open packet, an echo.
@@ -67,6 +67,7 @@ struct Text {
     /// Where the header begins.
     start: usize,
     deflated: Shared,
+    twin: OnceLock<BinaryPacket>,
 }
 
 impl TextPacket {
@@ -88,6 +89,12 @@ impl TextPacket {
         // TextWriter takes text only; should that ever break, an empty packet is better than a panic.
         std::str::from_utf8(packet).unwrap_or_default()
     }
+
+    /// The binary message that says the same to receivers of another kind, made for the first of them and shared by all.
+    #[must_use]
+    pub fn twin(&self, make: impl FnOnce() -> Vec<u8>) -> Outgoing {
+        Outgoing::Binary(self.0.twin.get_or_init(|| BinaryPacket::new(make().into())).clone())
+    }
 }
 
 /// A binary message, without a WebSocket header: what comes before it depends on the version.
@@ -101,6 +108,10 @@ struct Binary {
 }
 
 impl BinaryPacket {
+    fn new(data: Bytes) -> Self {
+        Self(Arc::new(Binary { data, deflated: Shared::default() }))
+    }
+
     /// The message.
     #[must_use]
     pub fn data(&self) -> &Bytes {
@@ -166,7 +177,8 @@ impl TextWriter {
         if let Some(front) = self.buffer.get_mut(..MAX_HEADER_BYTES) {
             front.copy_from_slice(&room);
         }
-        TextPacket(Arc::new(Text { buffer: self.buffer, start, deflated: Shared::default() }))
+        let (deflated, twin) = (Shared::default(), OnceLock::new());
+        TextPacket(Arc::new(Text { buffer: self.buffer, start, deflated, twin }))
     }
 }
 

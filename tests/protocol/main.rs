@@ -12,6 +12,7 @@ mod deflate;
 mod engineio;
 mod floods;
 mod jsonp;
+mod msgpack;
 mod mutations;
 mod namespaces;
 mod polling;

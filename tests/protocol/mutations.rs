@@ -55,6 +55,13 @@ const PAYLOADS: &[(usize, &[u8], &[&str])] = &[
     (1, b"1:1", &[]),
 ];
 
+/// Packets in MessagePack: CONNECT, and an event with everything that there is.
+const PACKED: [&[u8]; 2] = [
+    b"\x83\xa4type\x00\xa3nsp\xa1/\xa4data\x81\xa5token\xa1x",
+    b"\x84\xa4type\x02\xa3nsp\xa1/\xa2id\xcc\xc8\xa4data\x9a\xa4echo\xc4\x03\x01\x02\x03\xcb\x3f\xe0\0\0\0\0\0\0\
+      \xd3\xff\xff\xff\xff\0\0\0\0\xd7\0\0\0\x01\x8c\0\0\0\0\xd4\0\0\x82\xa1a\xd4\0\0\xa1b\xc7\x02\0\x05\x06\xd9\x02\xc3\xa9\xdc\0\x01\xc0\xc3",
+];
+
 /// The queries with which the sessions of the payloads open.
 const SESSIONS: [&str; 3] = ["EIO=4&transport=polling", "EIO=3&transport=polling", "EIO=3&transport=polling&j=0&b64=1"];
 
@@ -191,6 +198,19 @@ impl Pipes {
         };
         let mut frames: Vec<u8> = packets.iter().flat_map(|packet| frame(0x81, packet.as_bytes())).collect();
         frames.extend(frame(0x82, b"\x04attachment"));
+        let query = match random.below(6) {
+            0 => {
+                frames = PACKED.iter().flat_map(|packet| frame(0x82, packet)).collect();
+                SESSIONS[0].to_owned()
+            }
+            1 => {
+                let events = PACKED.iter().skip(1).map(|packet| [b"\x04", *packet].concat());
+                frames = events.flat_map(|packet| frame(0x82, &packet)).collect();
+                frames.extend(frame(0x81, br#"4{"type":0,"nsp":"/custom?token=x"}"#));
+                format!("{}&parser=msgpack", SESSIONS[1])
+            }
+            _ => query,
+        };
         frames.extend(frame(0x89, b"ping"));
         random.mutate(&mut frames);
         let mut bytes = upgrade(&query.replace("polling", "websocket"), &HANDSHAKE);

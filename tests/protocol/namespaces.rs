@@ -74,7 +74,7 @@ fn routes(namespace: &Arc<Namespace>) -> Routes {
         })
 }
 
-async fn start(config: Config) -> Listening<Server> {
+pub(crate) async fn start(config: Config) -> Listening<Server> {
     let stopper = Stopper::default();
     Listening::start(transport(config, &stopper), stopper).await
 }

@@ -240,11 +240,11 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![vec(any::<u8>(), 0..60), vec(select(pieces), 0..20).prop_map(|pieces| pieces.concat())]
 }
 
-fn namespace() -> impl Strategy<Value = String> {
+pub(crate) fn namespace() -> impl Strategy<Value = String> {
     prop_oneof![Just("/".to_owned()), "/[^,?]{0,20}"]
 }
 
-fn id() -> impl Strategy<Value = Option<u64>> {
+pub(crate) fn id() -> impl Strategy<Value = Option<u64>> {
     prop_oneof![Just(None), (0..=MAX_ID).prop_map(Some), Just(Some(MAX_ID))]
 }
 
@@ -253,7 +253,7 @@ fn event_name() -> impl Strategy<Value = String> {
 }
 
 /// The text of a JSON value.
-fn json() -> impl Strategy<Value = String> {
+pub(crate) fn json() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),

@@ -1,8 +1,11 @@
 //! Which request may do what: statuses, codes and words of the official server, by the byte.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hobnob::transport::{Config, TransportName};
+use hobnob::{
+    clock,
+    transport::{Config, TransportName},
+};
 
 use crate::wire::{Answer, BINARY, HANDSHAKE, Listening, Poller, Wire, send, upgrade};
 
@@ -239,7 +242,7 @@ async fn binary_messages_are_base64_for_clients_that_want_them_so() {
 async fn version_3_has_time_to_take_the_101_in_before_the_open_packet_comes() {
     let server = Listening::echo(Config::default()).await;
     for _ in 0..10 {
-        let asked = Instant::now();
+        let asked = clock::now();
         let mut wire = Wire::connect(server.address, "EIO=3&transport=websocket").await;
         // What the client says meanwhile is not lost.
         wire.say("4early").await;

@@ -6,6 +6,7 @@
 
 pub mod attachments;
 mod json;
+pub mod msgpack;
 pub mod packet;
 mod placeholders;
 
@@ -36,6 +37,15 @@ impl From<engineio::Version> for Revision {
     }
 }
 
+/// In what form the packets of a connection go over the wire, both ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// Text, with binary data as messages of its own behind it.
+    Json,
+    /// One binary message each ([`msgpack`]), a little differently in each revision.
+    Msgpack(Revision),
+}
+
 /// What a client's packet may hold. The size of a packet in bytes is bounded by the transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -64,8 +74,8 @@ pub enum DecodeError {
     /// A binary packet announces no attachments or more than allowed, or comes where attachments are not taken.
     #[error("invalid number of attachments")]
     Attachments,
-    /// The namespace is too long.
-    #[error("namespace is too long")]
+    /// The namespace is too long or, in MessagePack, cannot be written as text: without a slash in front, or with a comma.
+    #[error("invalid namespace")]
     Namespace,
     /// The ack id is beyond 2^53-1, or an ack has none.
     #[error("invalid ack id")]
@@ -88,4 +98,13 @@ pub enum DecodeError {
     /// A binary message came that no packet announced.
     #[error("binary message without packet")]
     UnannouncedAttachment,
+    /// A binary message of a client that speaks MessagePack is none, or not a map of the fields of a packet.
+    #[error("invalid MessagePack")]
+    Msgpack,
+    /// An extension type of MessagePack that stands for nothing in JSON.
+    #[error("unknown extension type")]
+    Extension,
+    /// A text message of a client that speaks MessagePack.
+    #[error("text message in MessagePack")]
+    Text,
 }

@@ -222,8 +222,20 @@ impl<'a> Header<'a> {
             PacketType::BinaryEvent | PacketType::BinaryAck => split_attachments(rest, limits)?,
             PacketType::Connect | PacketType::Disconnect | PacketType::Event | PacketType::Ack => (0, rest),
         };
-        let (namespace, rest) =
-            if rest.starts_with('/') { rest.split_once(',').unwrap_or((rest, "")) } else { (MAIN_NAMESPACE, rest) };
+        let (namespace, rest) = split_namespace(rest);
+        let (id, payload) = split_id(rest)?;
+        Ok(Self { attachments, ..Self::of(revision, kind, namespace, id, payload, limits)? })
+    }
+
+    /// Puts one together, without attachments.
+    pub(super) fn of(
+        revision: Revision,
+        kind: PacketType,
+        namespace: &'a str,
+        id: Option<u64>,
+        payload: &'a str,
+        limits: &Limits,
+    ) -> Result<Self, DecodeError> {
         let (namespace, query) = match revision {
             Revision::V4 => split_query(namespace),
             Revision::V5 => (namespace, None),
@@ -231,8 +243,7 @@ impl<'a> Header<'a> {
         if namespace.len() > limits.namespace_bytes {
             return Err(DecodeError::Namespace);
         }
-        let (id, payload) = split_id(rest)?;
-        Ok(Self { kind, attachments, namespace, query, id, payload })
+        Ok(Self { kind, attachments: 0, namespace, query, id, payload })
     }
 
     /// Reads the JSON.
@@ -259,6 +270,37 @@ impl<'a> Header<'a> {
         };
         Ok(Packet { namespace, query, id, body })
     }
+}
+
+/// The parts of a packet that this server has written.
+pub(super) struct Written<'a> {
+    pub(super) kind: PacketType,
+    pub(super) namespace: &'a str,
+    pub(super) id: Option<u64>,
+    pub(super) payload: &'a str,
+}
+
+impl<'a> Written<'a> {
+    /// Takes it apart. The encoders above are right by construction, so nothing is checked.
+    pub(super) fn split(text: &'a str) -> Self {
+        let (digit, rest) = text.split_at_checked(1).unwrap_or_default();
+        let kind = digit.bytes().next().and_then(PacketType::from_digit).unwrap_or(PacketType::Event);
+        let rest = match kind {
+            PacketType::BinaryEvent | PacketType::BinaryAck => rest.split_once('-').map_or("", |(_, rest)| rest),
+            PacketType::Connect
+            | PacketType::Disconnect
+            | PacketType::Event
+            | PacketType::Ack
+            | PacketType::ConnectError => rest,
+        };
+        let (namespace, rest) = split_namespace(rest);
+        let (id, payload) = split_id(rest).unwrap_or((None, rest));
+        Self { kind, namespace, id, payload }
+    }
+}
+
+fn split_namespace(text: &str) -> (&str, &str) {
+    if text.starts_with('/') { text.split_once(',').unwrap_or((text, "")) } else { (MAIN_NAMESPACE, text) }
 }
 
 fn split_query(namespace: &str) -> (&str, Option<&str>) {

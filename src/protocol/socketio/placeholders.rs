@@ -9,34 +9,77 @@ use super::json::{Token, Tokens};
 ///
 /// Spec: Socket.IO protocol v4 and v5, "Packet encoding".
 pub(super) fn all_have_attachments(text: &str, attachments: usize) -> bool {
-    let mut open = Vec::new();
-    for token in Tokens::new(text) {
+    let mut finder = Finder::new(attachments);
+    Tokens::new(text).all(|token| finder.take(token) != Some(Found::Dangling))
+}
+
+/// What a placeholder stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The attachment with this index.
+    Attachment(usize),
+    /// None that there is.
+    Dangling,
+}
+
+/// Tells which objects are placeholders, from the tokens of a text.
+pub(super) struct Finder {
+    attachments: usize,
+    open: Vec<Frame>,
+}
+
+impl Finder {
+    pub(super) fn new(attachments: usize) -> Self {
+        Self { attachments, open: Vec::new() }
+    }
+
+    /// Takes the next token. At the end of a placeholder it tells what that stands for.
+    pub(super) fn take(&mut self, token: Token<'_>) -> Option<Found> {
         match token {
             Token::OpenObject | Token::OpenArray => {
-                note_value(&mut open, "", attachments);
-                open.push(if token == Token::OpenObject { Frame::Object(Object::default()) } else { Frame::Array });
+                self.note_value("");
+                let is_object = token == Token::OpenObject;
+                self.open.push(if is_object { Frame::Object(Object::default()) } else { Frame::Array });
             }
             Token::Close => {
-                if let Some(Frame::Object(object)) = open.pop()
+                if let Some(Frame::Object(object)) = self.open.pop()
                     && object.is_placeholder
-                    && object.num != Num::Valid
                 {
-                    return false;
+                    return Some(match object.num {
+                        Num::Valid(index) => Found::Attachment(index),
+                        Num::Absent | Num::Invalid => Found::Dangling,
+                    });
                 }
             }
             Token::Comma => {
-                if let Some(Frame::Object(object)) = open.last_mut() {
+                if let Some(Frame::Object(object)) = self.open.last_mut() {
                     object.key = Key::Expected;
                 }
             }
-            Token::String(text) => match open.last_mut() {
+            Token::String(text) => match self.open.last_mut() {
                 Some(Frame::Object(object)) if object.key == Key::Expected => object.key = Key::read(text),
-                Some(_) | None => note_value(&mut open, text, attachments),
+                Some(_) | None => self.note_value(text),
             },
-            Token::Scalar(text) => note_value(&mut open, text, attachments),
+            Token::Scalar(text) => self.note_value(text),
+        }
+        None
+    }
+
+    /// Takes down that the innermost object has `value` under its current key; arrays and objects come as an empty text.
+    fn note_value(&mut self, value: &str) {
+        let Some(Frame::Object(object)) = self.open.last_mut() else { return };
+        match object.key {
+            Key::Placeholder => object.is_placeholder |= value == "true",
+            Key::Num => {
+                let index = value.parse().ok().filter(|index| *index < self.attachments);
+                object.num = match index {
+                    Some(index) if object.num != Num::Invalid => Num::Valid(index),
+                    _ => Num::Invalid,
+                };
+            }
+            Key::Expected | Key::Other => {}
         }
     }
-    true
 }
 
 /// An array or object whose end has not been seen.
@@ -86,19 +129,7 @@ impl Key {
 enum Num {
     #[default]
     Absent,
-    Valid,
+    /// With the index; of repeated ones the last, as receivers read it.
+    Valid(usize),
     Invalid,
-}
-
-/// Takes down that the innermost object has `value` under its current key; arrays and objects come as an empty text.
-fn note_value(open: &mut [Frame], value: &str, attachments: usize) {
-    let Some(Frame::Object(object)) = open.last_mut() else { return };
-    match object.key {
-        Key::Placeholder => object.is_placeholder |= value == "true",
-        Key::Num => {
-            let is_index = value.parse().is_ok_and(|index: usize| index < attachments);
-            object.num = if is_index && object.num != Num::Invalid { Num::Valid } else { Num::Invalid };
-        }
-        Key::Expected | Key::Other => {}
-    }
 }
