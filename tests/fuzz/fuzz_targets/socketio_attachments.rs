@@ -30,11 +30,15 @@ fuzz_target!(|data: &[u8]| {
 
 fn check(assembled: &Assembled) {
     let attachments = assembled.attachments.len();
-    assert!((1..=Limits::default().attachments).contains(&attachments));
+    assert!(attachments <= Limits::default().attachments);
     let args = match assembled.packet().body {
         Body::Event { args, .. } | Body::Ack(args) => args,
-        Body::Connect(_) | Body::Disconnect => panic!("a type without attachments"),
+        Body::Connect(_) | Body::Disconnect => return assert_eq!(attachments, 0),
     };
+    if attachments == 0 {
+        // A packet in MessagePack: then it is an object like any other.
+        return;
+    }
     for arg in args {
         // Lone surrogates and numbers like 1e400 are handed on, but have no `Value`.
         if let Ok(value) = serde_json::from_str(arg.get()) {
