@@ -270,6 +270,13 @@ impl Sid {
         Self(random_base64url().into())
     }
 
+    /// A new id that ends with `tag`, by which the nodes of a cluster know whose session it is. It is behind the rest, so that what a log
+    /// shows stays another one for each session.
+    #[must_use]
+    pub fn fresh_with(tag: &str) -> Self {
+        if tag.is_empty() { Self::fresh() } else { Self((random_base64url() + tag).into()) }
+    }
+
     /// An id that was made before and kept.
     #[must_use]
     pub fn from_text(text: &str) -> Self {
@@ -382,5 +389,13 @@ mod tests {
         let sid = Sid::fresh();
         assert_eq!(sid.as_str().len(), 20);
         assert!(!format!("{sid:?}").contains(sid.as_str()));
+    }
+
+    #[test]
+    fn a_tag_is_behind_what_cannot_be_guessed() {
+        let (sid, other) = (Sid::fresh_with("tagged"), Sid::fresh_with("tagged"));
+        assert_eq!((sid.as_str().len(), &sid.as_str()[20..]), (26, "tagged"));
+        assert_ne!(sid.as_str()[..20], other.as_str()[..20]);
+        assert_eq!(Sid::fresh_with("").as_str().len(), 20);
     }
 }

@@ -28,7 +28,8 @@ use source::{Source, Use};
 const LAYERS: &[Row] = &[
     Row::Free(&["ids", "clock", "codes", "setting"]),
     Row::Free(&["protocol"]),
-    Row::Apart(&["telemetry", "http", "storage", "cluster"]),
+    Row::Apart(&["telemetry", "http", "storage"]),
+    Row::Free(&["cluster"]),
     Row::Free(&["transport"]),
     Row::Free(&["server"]),
     Row::Free(&["features"]),
@@ -54,7 +55,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("auth", &["users"]),
     ("rate_limits", &["auth"]),
     ("heartbeat", &["auth"]),
-    ("conversations", &["auth"]),
+    ("elsewhere", &[]),
+    ("conversations", &["auth", "elsewhere"]),
     ("typing", &["conversations"]),
     ("last_seen", &["conversations"]),
     ("presence", &["conversations"]),
@@ -70,7 +72,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Files beside the rooms that join them, as `features/mod.rs` does. No room may import them.
-const JOINTS: &[&str] = &["session", "testing", "backend"];
+const JOINTS: &[&str] = &["session", "testing", "several_nodes", "backend"];
 
 const MAX_LINES: usize = 500;
 const MAX_LINES_OF_TESTS: usize = 800;

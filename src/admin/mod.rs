@@ -41,12 +41,16 @@ pub struct Admin {
 
 /// Whether the server can keep its promises.
 #[derive(Debug, Serialize, JsonSchema)]
+#[expect(clippy::struct_field_names, reason = "the word that probes look for")]
 struct Ready {
     /// Whether it can.
     ready: bool,
     /// What stands in the way, if something does; the status is 503 then.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     obstacles: Vec<String>,
+    /// Promises that are kept in part only, and why. The server is ready all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    degraded: Vec<String>,
 }
 
 /// Which program this is.
@@ -77,7 +81,7 @@ async fn ready(State(admin): State<Admin>) -> (StatusCode, Json<Ready>) {
     let obstacles = admin.obstacles.list();
     let ready = obstacles.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Ready { ready, obstacles }))
+    (status, Json(Ready { ready, obstacles, degraded: admin.obstacles.degraded() }))
 }
 
 /// `GET /version`: `{name, version}`.

@@ -15,9 +15,8 @@ use super::{
 };
 use crate::{
     admin::door::{self, DoorError, Operator, SocketFile},
-    cluster::{Adapter, Single},
     config::Config,
-    features::{Features, auth::Keys, offline_queue::Background},
+    features::{Features, auth::Keys, elsewhere::Neighbors, offline_queue::Background},
     http::{Origins, Stopper},
     storage::{StorageError, Store},
     telemetry::Levels,
@@ -98,11 +97,16 @@ pub fn open_database(config: &Config) -> Result<Database, ExitError> {
             return Err(ExitError::from_io(ExitCode::Io, &format!("cannot look for {}", file.display()), &error));
         }
     }
-    let store = open(config)?;
-    let adapter: Arc<dyn Adapter> = Arc::new(Single);
+    if config.cluster.enabled {
+        // What is changed here alone would be in no other node's database.
+        let message =
+            "this is a node of a cluster, whose database is changed through the cluster alone: start the server";
+        return Err(ExitError::new(ExitCode::Unavailable, message));
+    }
+    let (store, _) = open(config, None)?;
     // Nobody signs in here, so there are no keys; and no background, since nothing is told to anybody.
     let (keys, background) = (Keys::hs256(&[]), Background::default());
-    let features = Features::new(config.features(), &store, keys, Origins::Any, &adapter, background);
+    let features = Features::new(config.features(), &store, keys, Origins::Any, Neighbors::none(), background);
     let features = features.map_err(|error| {
         let code = match &error {
             StorageError::Damaged { .. } | StorageError::UnknownVersion { .. } => ExitCode::Data,

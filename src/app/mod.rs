@@ -3,8 +3,11 @@
 //! Start: secret, database, listener, features, then ready. Stop: no new sessions, clients told, answers of what is under
 //! way sent, commits finished, database closed; within `server.shutdown_timeout_ms` in any case.
 
+mod cluster;
+mod copies;
 pub mod door;
 pub mod exit;
+mod forward;
 mod metrics;
 pub mod reference;
 pub mod reload;
@@ -20,11 +23,13 @@ use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
+    task::block_in_place,
     time::timeout,
 };
 use tower::ServiceBuilder;
 
 use self::{
+    cluster::Membership,
     exit::{ExitCode, ExitError},
     reload::Reload,
     resources::Watch,
@@ -33,24 +38,26 @@ use self::{
 };
 use crate::{
     admin::Admin,
-    cluster::{Adapter, Single},
     config::{Config, ConfigError},
     features::{
         Features,
         auth::{Algorithm, Keys},
+        elsewhere::Neighbors,
         offline_queue::Background,
         session::ServerRestarting,
     },
     http::{self, Origins, Proxies, Stopper},
     protocol::engineio::CloseReason,
     server::{self, Limits, Server},
-    storage::{self, Store},
+    storage::{self, Store, replicated::Replica},
     telemetry::{Logging, Metrics, Obstacles},
     transport::Transport,
 };
 
 /// Kept of the time to stop for closing the database.
 const CLOSE_RESERVE: Duration = Duration::from_secs(2);
+/// Before the next copy is made, when one could not be used.
+const PAUSE_AFTER_BAD_COPY: Duration = Duration::from_secs(30);
 /// The end of a process whose database has failed.
 const CANNOT_WRITE: &str = "the database cannot be written any more: look at the disk, then start again";
 /// How often a stopping server looks whether its sessions have ended.
@@ -68,42 +75,122 @@ pub fn run(
     logging: Logging,
     load: impl FnMut() -> Result<Config, ConfigError> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let (keys, origin) = secret::keys(&config)?;
-    let store = open(&config)?;
+    let keys = secret::keys(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let reload = Reload::new(config.clone(), load);
-    runtime.block_on(serve(config, store, keys, origin, logging, reload))
+    let process = Process { config, logging, reload, signals: None, listener: None, pause: Duration::ZERO };
+    runtime.block_on(process.run(keys))
 }
 
-async fn serve(
+/// What outlasts a server: a node whose database is replaced starts anew with it.
+struct Process {
     config: Config,
-    store: Store,
-    keys: Keys,
-    origin: Option<Origin>,
     logging: Logging,
-    mut reload: Reload,
-) -> anyhow::Result<()> {
-    let listener = bind(config.server.listen).await?;
+    reload: Reload,
+    signals: Option<Signals>,
+    /// Another handle of the socket that listens: connections wait there meanwhile.
+    listener: Option<std::net::TcpListener>,
+    /// Before the next copy, when the last one was no use.
+    pause: Duration,
+}
+
+/// How a server ends.
+enum End {
+    /// Somebody wants it to.
+    Stop,
+    /// There is a copy of another node's database, to go on with under this node's name.
+    Replace(String),
+}
+
+impl Process {
+    async fn run(mut self, mut keys: (Keys, Option<Origin>)) -> anyhow::Result<()> {
+        let config = &self.config.clone();
+        loop {
+            let End::Replace(node) = serve(config, keys, &mut self).await? else { return Ok(()) };
+            tracing::info!("putting the copy in the place of the database");
+            self.pause = match block_in_place(|| copies::replace(&storage_config(config), &node)) {
+                Ok(imported) => {
+                    tracing::info!(
+                        rows = imported.rows,
+                        own_entries = imported.carried,
+                        "the copy is the database now"
+                    );
+                    Duration::ZERO
+                }
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, "the copy was not taken over: the old database stays");
+                    PAUSE_AFTER_BAD_COPY
+                }
+            };
+            self.reload.restart();
+            keys = secret::keys(config)?;
+        }
+    }
+
+    fn register_reloads(&mut self, origins: &Origins, features: &Features) {
+        register_reloads(&mut self.reload, self.logging.clone(), origins, features);
+        if self.signals.is_some() {
+            // What was changed while the server before this one ran.
+            self.reload.reload();
+        }
+    }
+
+    fn listen_to_signals(&mut self) -> io::Result<()> {
+        if self.signals.is_none() {
+            self.signals = Some(Signals::new()?);
+        }
+        Ok(())
+    }
+
+    async fn listen(&mut self, config: &Config) -> anyhow::Result<TcpListener> {
+        let listener = match self.listener.take() {
+            Some(listener) => TcpListener::from_std(listener)?,
+            None => bind(config.server.listen).await?,
+        };
+        if !config.cluster.enabled {
+            return Ok(listener);
+        }
+        let listener = listener.into_std()?;
+        self.listener = Some(listener.try_clone()?);
+        Ok(TcpListener::from_std(listener)?)
+    }
+}
+
+async fn serve(config: &Config, (keys, origin): (Keys, Option<Origin>), process: &mut Process) -> anyhow::Result<End> {
+    let membership = Membership::new(config)?;
+    let (store, replica) = open(config, membership.as_ref())?;
+    let listener = process.listen(config).await?;
     let address = listener.local_addr()?;
     let stopper = Stopper::default();
     let origins =
         Origins::from_setting(&config.server.client_origin, config.server.listen.ip().is_loopback()).changing();
-    let adapter: Arc<dyn Adapter> = Arc::new(Single);
     let metrics = Metrics::default();
     let background =
         Background { tracker: stopper.tracker.clone(), stop: stopper.stop.clone(), metrics: metrics.clone() };
-    let features = Features::new(config.features(), &store, keys, origins.clone(), &adapter, background)?;
+    let neighbors = membership.as_ref().map_or_else(Neighbors::none, Membership::neighbors);
+    let features = Features::new(config.features(), &store, keys, origins.clone(), neighbors, background)?;
     let features = Arc::new(features);
-    resources::refuse_writes_when_full(&config, &store);
+    resources::refuse_writes_when_full(config, &store);
     // Before anything is sent that a client which is to come back would miss.
     features.parked.restore(Limits::from(&config.socketio).recovery).await;
-    let server = builder(&config, &metrics, &origins);
+    let server = builder(config, &metrics, &origins);
     let server = features.serve(server).build();
-    let transport = Transport::new(config.socketio.clone(), server, stopper.tracker.clone());
+    let tag = membership.as_ref().map(Membership::tag).unwrap_or_default();
+    let transport = Transport::tagged(config.socketio.clone(), server, stopper.tracker.clone(), &tag);
     let obstacles = Obstacles::default();
-    metrics::connect(&metrics, &features, &transport, (&store, &storage_config(&config)), &logging);
-    let door = door::serve(&config, &features, logging.levels().clone(), &stopper).await?;
-    register_reloads(&mut reload, logging, &origins, &features);
+    let node = match (&membership, replica) {
+        (Some(membership), Some(replica)) => {
+            membership.start(&store, replica, (&obstacles, &metrics)).await?;
+            membership.http(&store, transport.config(), &stopper)
+        }
+        _ => None,
+    };
+    metrics::connect(&metrics, &features, &transport, (&store, &storage_config(config)), &process.logging);
+    let door = door::serve(config, &features, process.logging.levels().clone(), &stopper).await?;
+    process.register_reloads(&origins, &features);
+    let watch = Watch::new(config, store.clone(), transport.clone(), obstacles.clone());
+    stopper.tracker.spawn(watch.run(stopper.stop.clone()));
     let admin = Admin { obstacles: obstacles.clone(), metrics: metrics.clone(), metrics_access: config.server.metrics };
     let service = Service::new(
         transport.clone(),
@@ -111,23 +198,53 @@ async fn serve(
         config.server.max_body_bytes,
         config.server.body_timeout(),
         (Proxies::from_setting(&config.server.trusted_proxies), metrics),
+        node,
         features.namespaces().iter().map(|namespace| Arc::clone(namespace.name())),
     );
+    answer(listener, config, service, origins, &stopper);
+    stopper.tracker.spawn(Arc::clone(&features).run(stopper.stop.clone()));
+    // Before anybody hears that the server is there: from then on a signal stops it in order.
+    process.listen_to_signals()?;
+    announce(config, address, origin.as_ref());
+    sd_notify::notify(&[NotifyState::Ready]).ok();
+    let copied = copied(membership.as_ref(), &store, config, &obstacles, process.pause);
+    let end = wait(&store, &obstacles, process, copied).await;
+    let drained = stop_all(config, &features, &transport, (&stopper, &obstacles), &end).await;
+    drop(door);
+    close(&features, &store, membership, drained).await;
+    // A disk that fails at the very end must not look like a clean stop.
+    if end.is_ok() && store.failed().now_or_never().is_some() {
+        return Err(ExitError::new(ExitCode::Io, CANNOT_WRITE).into());
+    }
+    tracing::info!("stopped");
+    end
+}
+
+/// Answers requests from now on.
+fn answer(listener: TcpListener, config: &Config, service: Service, origins: Origins, stopper: &Stopper) {
     let service =
         ServiceBuilder::new().layer(http::cors(origins)).service_fn(move |request| service.clone().answer(request));
-    let watch = Watch::new(&config, store.clone(), transport.clone(), obstacles.clone());
-    stopper.tracker.spawn(watch.run(stopper.stop.clone()));
     let mut http_config = config.server.clone();
     http_config.max_connections = resources::connections(http_config.max_connections);
     stopper.tracker.spawn(http::serve(listener, http_config, service, stopper.clone()));
-    stopper.tracker.spawn(Arc::clone(&features).run(stopper.stop.clone()));
-    // Before anybody hears that the server is there: from then on a signal stops it in order.
-    let signals = Signals::new()?;
-    announce(&config, address, origin.as_ref());
-    sd_notify::notify(&[NotifyState::Ready]).ok();
-    let result = wait(&store, &obstacles, signals, reload).await;
-    let drained = stop_all(&config, &features, &transport, &stopper, &obstacles).await;
-    drop(door);
+}
+
+/// Ends when there is a copy of another node's database, because that of this node is no use; gives the name of this node.
+async fn copied(
+    membership: Option<&Membership>,
+    store: &Store,
+    config: &Config,
+    obstacles: &Obstacles,
+    pause: Duration,
+) -> Result<String, ExitError> {
+    match membership {
+        Some(membership) => membership.copied(store, &storage_config(config), obstacles, pause).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What was submitted is committed; then the database is closed, and the other nodes hear that this one goes.
+async fn close(features: &Features, store: &Store, membership: Option<Membership>, drained: bool) {
     let close = async {
         features.stop(drained).await;
         store.close().await;
@@ -135,12 +252,9 @@ async fn serve(
     if timeout(CLOSE_RESERVE, close).await.is_err() {
         tracing::error!("the database was not closed in time; it is whole, the next start takes a moment longer");
     }
-    // A disk that fails at the very end must not look like a clean stop.
-    if result.is_ok() && store.failed().now_or_never().is_some() {
-        return Err(ExitError::new(ExitCode::Io, CANNOT_WRITE).into());
+    if let Some(membership) = membership {
+        membership.leave().await;
     }
-    tracing::info!("stopped");
-    result
 }
 
 /// A server that asks, where that is wanted, which page a browser comes from.
@@ -197,8 +311,16 @@ impl Signals {
 }
 
 /// Waits until somebody wants the server to stop, or it cannot go on. Reads the settings again when told to.
-async fn wait(store: &Store, obstacles: &Obstacles, mut signals: Signals, mut reload: Reload) -> anyhow::Result<()> {
+async fn wait(
+    store: &Store,
+    obstacles: &Obstacles,
+    process: &mut Process,
+    copied: impl Future<Output = Result<String, ExitError>>,
+) -> anyhow::Result<End> {
+    let Process { signals, reload, .. } = process;
+    let Some(signals) = signals else { return Ok(End::Stop) };
     let mut failed = pin!(store.failed());
+    let mut copied = pin!(copied);
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
@@ -209,12 +331,16 @@ async fn wait(store: &Store, obstacles: &Obstacles, mut signals: Signals, mut re
                 sd_notify::notify(&[NotifyState::Ready]).ok();
                 continue;
             }
+            node = copied.as_mut() => {
+                tracing::info!("stopping, to start again with the copy");
+                return Ok(End::Replace(node?));
+            }
             () = failed.as_mut() => {
                 obstacles.set("P1", "the database cannot be written");
                 return Err(ExitError::new(ExitCode::Io, CANNOT_WRITE).into());
             }
         }
-        return Ok(());
+        return Ok(End::Stop);
     }
 }
 
@@ -230,13 +356,17 @@ async fn stop_all(
     config: &Config,
     features: &Features,
     transport: &Transport<Server>,
-    stopper: &Stopper,
-    obstacles: &Obstacles,
+    (stopper, obstacles): (&Stopper, &Obstacles),
+    end: &anyhow::Result<End>,
 ) -> bool {
     // Before anybody hears of the stop: whoever has heard may ask a second time at once.
     let again = signal(SignalKind::terminate());
     obstacles.set("P36", "stopping");
-    sd_notify::notify(&[NotifyState::Stopping]).ok();
+    if matches!(end, Ok(End::Replace(_))) {
+        tell_reloading();
+    } else {
+        sd_notify::notify(&[NotifyState::Stopping]).ok();
+    }
     for namespace in features.namespaces() {
         for socket in namespace.sockets() {
             socket.emit(&ServerRestarting { retry_after_ms: rand::rng().random_range(RECONNECT_SPREAD_MS) });
@@ -274,9 +404,13 @@ async fn stop_all(
     drained
 }
 
-fn open(config: &Config) -> Result<Store, ExitError> {
-    Store::open(&storage_config(config))
-        .map_err(|error| ExitError { code: error.exit_code(), message: error.to_string() })
+fn open(config: &Config, membership: Option<&Membership>) -> Result<(Store, Option<Replica>), ExitError> {
+    let storage = storage_config(config);
+    let opened = match membership {
+        None => Store::open(&storage).map(|store| (store, None)),
+        Some(membership) => membership.open(&storage).map(|(store, replica)| (store, Some(replica))),
+    };
+    opened.map_err(|error| ExitError { code: error.exit_code(), message: error.to_string() })
 }
 
 fn storage_config(config: &Config) -> storage::Config {

@@ -1,13 +1,10 @@
 //! All REST routes, those of the reference included, which is printed from all of them.
 
-use std::sync::Arc;
-
 use axum::Router;
 
 use crate::{
     admin::{self, Admin},
-    cluster::{Adapter, Single},
-    features::{Config, Features, auth::Keys, offline_queue::Background},
+    features::{Config, Features, auth::Keys, elsewhere::Neighbors, offline_queue::Background},
     http::{MetricsAccess, Origins},
     reference::Reference,
     server::Rest,
@@ -28,10 +25,10 @@ pub(super) fn rest(features: &Features, admin: &Admin) -> Router {
 ///
 /// Those of [`Features::new`], which an empty store in memory gives no reason for.
 pub fn reference() -> Result<Reference, StorageError> {
-    let adapter: Arc<dyn Adapter> = Arc::new(Single);
     // Nobody signs in here, and nothing is stored: only what is declared is read.
     let (keys, background) = (Keys::hs256(&[b""]), Background::default());
-    let features = Features::new(Config::default(), &Store::memory(), keys, Origins::Any, &adapter, background)?;
+    let features =
+        Features::new(Config::default(), &Store::memory(), keys, Origins::Any, Neighbors::none(), background)?;
     let (obstacles, metrics) = (Obstacles::default(), Metrics::default());
     Ok(describe(&features, &admin::routes(&Admin { obstacles, metrics, metrics_access: MetricsAccess::default() })))
 }

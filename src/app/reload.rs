@@ -42,6 +42,13 @@ impl Reload {
         self.always.push(Box::new(take));
     }
 
+    /// Forgets those who take settings, for the next server of this process, which runs with the settings of the start.
+    pub fn restart(&mut self) {
+        self.parts.clear();
+        self.always.clear();
+        self.taken = self.started.clone();
+    }
+
     /// Reads the settings again and tells in the log what has changed, and what waits for a restart. When they cannot be used the
     /// old ones stay in force.
     pub fn reload(&mut self) {

@@ -7,13 +7,20 @@ use futures_util::FutureExt;
 use hyper::{Method, Request, Response, StatusCode, body::Incoming};
 use tower::ServiceExt as _;
 
+use super::{
+    copies::{self, Source},
+    forward::Forwarder,
+};
 use crate::{
     codes::ErrorCode,
-    http::{Body, Proxies},
+    http::{Body, ClientAddress, Proxies},
     server::{Refusal, Server},
     telemetry::{Metrics, SOCKET_EVENTS},
-    transport::Transport,
+    transport::{self, Transport},
 };
+
+/// Why a node whose database has to be replaced takes no new sessions.
+const OUT_OF_STEP: &str = "this node has to copy the database of another one first";
 
 /// Answers all HTTP requests. Cloning shares it.
 #[derive(Clone)]
@@ -24,6 +31,15 @@ pub(super) struct Service {
     namespaces: Arc<[Arc<str>]>,
     proxies: Proxies,
     metrics: Metrics,
+    node: Option<Arc<Node>>,
+}
+
+/// What a node of a cluster answers beside that.
+pub(super) struct Node {
+    /// Requests about sessions of other nodes.
+    pub(super) forwarder: Forwarder,
+    /// Copies of the database for other nodes.
+    pub(super) source: Source,
 }
 
 impl Service {
@@ -33,26 +49,32 @@ impl Service {
         max_body_bytes: usize,
         rest_timeout: Duration,
         (proxies, metrics): (Proxies, Metrics),
+        node: Option<Node>,
         namespaces: impl IntoIterator<Item = Arc<str>>,
     ) -> Self {
         let rest = rest
             .fallback(|| async { Refusal::not_found("this path was") })
             .layer(DefaultBodyLimit::max(max_body_bytes));
-        Self { transport, rest, rest_timeout, namespaces: namespaces.into_iter().collect(), proxies, metrics }
+        let (namespaces, node) = (namespaces.into_iter().collect(), node.map(Arc::new));
+        Self { transport, rest, rest_timeout, namespaces, proxies, metrics, node }
     }
 
     pub(super) async fn answer(self, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         let peer = request.extensions().get::<SocketAddr>().copied();
         let peer = peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
-        let client = self.proxies.client(peer, request.headers());
+        // Another node has looked for the client already, and there is no proxy between nodes.
+        let called_for = self.node.as_ref().and_then(|node| node.forwarder.client_of(&request));
+        let client = called_for.map_or_else(|| self.proxies.client(peer, request.headers()), ClientAddress);
         request.extensions_mut().insert(client);
         let path = request.uri().path();
         let engine_path = &self.transport.config().path;
         if path == engine_path || Some(path) == engine_path.strip_suffix('/') {
-            let client = SocketAddr::new(client.0, peer.port());
-            let response = self.transport.handle(request, client).await;
-            self.count_handshake(response.status());
-            return Ok(response.map(Body::new));
+            return Ok(self.answer_engine(request, SocketAddr::new(client.0, peer.port())).await);
+        }
+        if let Some(node) = self.node.as_ref().filter(|_| path == copies::PATH)
+            && node.forwarder.is_call_once(&request)
+        {
+            return Ok(node.source.answer());
         }
         let method = request.method().clone();
         if let Some(hint) = self.namespace_hint(&request) {
@@ -73,6 +95,22 @@ impl Service {
             self.refused(&method, *code);
         }
         Ok(response)
+    }
+
+    async fn answer_engine(&self, request: Request<Incoming>, client: SocketAddr) -> Response<Body> {
+        if let Some(node) = &self.node {
+            if let Some(owner) = node.forwarder.owner(&request) {
+                return node.forwarder.pass_on(request, &owner, client.ip()).await;
+            }
+            if node.source.is_out_of_step() && transport::sid_of(request.uri().query().unwrap_or_default()).is_none() {
+                let answer = Refusal::new(ErrorCode::Unavailable, OUT_OF_STEP).into_response();
+                self.count_handshake(answer.status());
+                return answer;
+            }
+        }
+        let response = self.transport.handle(request, client).await;
+        self.count_handshake(response.status());
+        response.map(Body::new)
     }
 
     /// Counts and logs a refused request. The path stays out of the log: what stands in it was chosen by the client.

@@ -34,7 +34,18 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         }
     }
     check_memory(config)?;
-    check_keys(config)
+    check_keys(config)?;
+    check_cluster(config)
+}
+
+/// The nodes of a cluster need something to know each other by.
+fn check_cluster(config: &Config) -> Result<(), ConfigError> {
+    if config.cluster.enabled && config.auth.algorithm != Algorithm::Hs256 && config.cluster.secret.is_none() {
+        let conflict =
+            "needs `cluster.secret`, the same on all nodes: with public keys there is no JWT secret to derive it from";
+        return Err(contradiction(config, "cluster.enabled", conflict.to_owned()));
+    }
+    Ok(())
 }
 
 /// What may be in memory at the same time whatever clients do: if that is too much, it shows at the start and not in the night.

@@ -12,7 +12,7 @@ use super::{
     file,
     layers::{Layer, Layers},
     nearest::{distance, nearest},
-    settings::{self, NOT_YET_USED, SETTINGS, Setting},
+    settings::{self, SETTINGS, Setting},
 };
 
 const OWN_PREFIX: &str = "HOBNOB_";
@@ -85,7 +85,7 @@ impl Environment {
     /// systemd's `LoadCredential=jwt_secret:...` puts the secret into a file that only this service can read.
     fn apply_credential(&self, setting: &Setting, layers: &mut Layers) -> Result<(), ConfigError> {
         let Some((dir, Place::Variable(_))) = self.variables.get("CREDENTIALS_DIRECTORY") else { return Ok(()) };
-        let path = PathBuf::from(dir).join(setting.name());
+        let path = PathBuf::from(dir).join(setting.credential());
         if setting.secret && path.exists() {
             let place = Place::Credential(path.clone());
             layers.set_secret_file(setting, &path.to_string_lossy(), Layer::Credential, place)?;
@@ -106,11 +106,7 @@ impl Environment {
 
     /// What is set to no effect, though not wrong: one line each.
     fn notes(&self) -> Vec<String> {
-        let unused: Vec<_> = NOT_YET_USED.iter().copied().filter(|name| self.variables.contains_key(*name)).collect();
         let mut notes = Vec::new();
-        if !unused.is_empty() {
-            notes.push(format!("set, but not used by this version: {}", unused.join(", ")));
-        }
         let known: Vec<&str> = feature_names().collect();
         for (name, (_, place)) in &self.variables {
             let nearest = nearest(name, known.iter().copied());
@@ -131,7 +127,7 @@ fn own_names() -> Vec<String> {
 }
 
 fn feature_names() -> impl Iterator<Item = &'static str> {
-    SETTINGS.iter().flat_map(|setting| setting.env).chain(NOT_YET_USED).copied()
+    SETTINGS.iter().flat_map(|setting| setting.env).copied()
 }
 
 /// True for variables that begin like ours and are no settings: Kubernetes describes a service named `hobnob` in such, test

@@ -108,7 +108,7 @@ impl Layers {
             if let Some(file) = file {
                 self.resolve_file(setting, file)?;
             }
-            if let Some(Entry { value, place, .. }) = self.entries.get(setting.key)
+            if let Some(Entry { value, place, .. }) = self.entries.get(setting.key).filter(|_| setting.signs)
                 && let Some(reason) = weakness(setting, value)
             {
                 return Err(ConfigError::WeakSecret { place: place.clone().into(), key: setting.key, reason });
@@ -133,6 +133,10 @@ impl Layers {
         let path = file.value.as_str().unwrap_or_default().as_ref();
         let (secret, note) = secrets::read(path)?;
         self.notes.extend(note);
+        // What is signed with is looked at below, where its reason has words of its own.
+        if !setting.signs && setting.kind.read_text(&secret, None).is_none() {
+            return Err(bad_value(setting, &file.place, String::new));
+        }
         self.insert(setting.key.to_owned(), Entry { value: secret.into(), ..file });
         Ok(())
     }

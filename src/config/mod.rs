@@ -35,7 +35,7 @@ pub use self::{
     example::example,
     memory::WorstCase,
 };
-use crate::{features, http, setting::Secret, telemetry, transport};
+use crate::{cluster, features, http, setting::Secret, telemetry, transport};
 
 /// How to replace a secret that is refused.
 pub(crate) const SECRET_HINT: &str = "put the output of `openssl rand -base64 48` there instead, or remove it: the server then \
@@ -76,6 +76,8 @@ pub struct Config {
     pub typing: features::typing::Config,
     /// Compatibility with older clients.
     pub compat: features::compat::Config,
+    /// Several servers as one.
+    pub cluster: cluster::Config,
     /// The log.
     pub log: telemetry::Config,
     /// Where the values come from.
@@ -201,6 +203,9 @@ impl Config {
         match key {
             "auth.jwt_secret" => self.auth.jwt_secret.as_slice(),
             "auth.previous_jwt_secrets" => &self.auth.previous_jwt_secrets,
+            "cluster.url" => self.cluster.url.as_slice(),
+            "cluster.password" => self.cluster.password.as_slice(),
+            "cluster.secret" => self.cluster.secret.as_slice(),
             _ => &[],
         }
     }

@@ -5,8 +5,8 @@
 
 use super::value::{
     Kind::{self, Limits, Listen, Switch},
-    is_choice_of_format, is_confirm, is_filter, is_metrics_access, is_origin, is_path, is_proxy, is_socketio_path,
-    is_token_algorithm, is_transport, is_word,
+    is_choice_of_format, is_confirm, is_filter, is_host, is_key_prefix, is_metrics_access, is_node_id, is_node_url,
+    is_origin, is_path, is_proxy, is_redis_url, is_socketio_path, is_token_algorithm, is_transport, is_word,
 };
 
 /// One setting.
@@ -20,6 +20,8 @@ pub(crate) struct Setting {
     pub(crate) kind: Kind,
     /// Whether it is never shown, and may be given as the name of a file.
     pub(crate) secret: bool,
+    /// Whether something is signed with it, so that it must not be guessed.
+    pub(crate) signs: bool,
     /// What it means, in one or two lines.
     pub(crate) help: &'static str,
 }
@@ -38,6 +40,14 @@ impl Setting {
     /// `HOBNOB_SECTION__KEY`.
     pub(crate) fn variable(&self) -> String {
         variable(self.key)
+    }
+
+    /// What the secret is called among the credentials of systemd: as its key, where that says enough.
+    pub(crate) fn credential(&self) -> String {
+        match self.section() {
+            "cluster" => self.key.replace('.', "_"),
+            _ => self.name().to_owned(),
+        }
     }
 
     /// The key that gives the name of a file with the secret in it.
@@ -72,12 +82,17 @@ macro_rules! settings {
                 env: &[$($($env),+)?],
                 kind: $kind,
                 secret: settings!(@ $($secret)?),
+                signs: settings!(@signs $($secret)?),
                 help: $help,
             },)*
         ];
     };
     (@) => { false };
     (@ secret) => { true };
+    (@ login) => { true };
+    (@signs) => { false };
+    (@signs secret) => { true };
+    (@signs login) => { false };
 }
 
 settings! {
@@ -252,6 +267,38 @@ settings! {
     "compat.legacy_events": Switch,
         "Whether events also go out under the names that older clients listen to.";
 
+    "cluster.enabled" ("USE_REDIS"): Switch,
+        "Whether this server is one of several that act as one, with Redis (6.0 or newer, or Valkey) between them.";
+    "cluster.url" ("REDIS_URL") #login: text("a redis://, rediss:// (TLS), unix:// or redis-sentinel:// address", is_redis_url),
+        "Where Redis is: redis://:password@host:6379/0, rediss:// for TLS, or redis-sentinel://host,host/name/0 for the master that\n\
+         sentinels know under a name. Wins over host, port, password and db.";
+    "cluster.host" ("REDIS_HOST"): text("a host name or an IP address", is_host),
+        "Redis's host.";
+    "cluster.port" ("REDIS_PORT"): number(1, 65_535),
+        "Redis's port.";
+    "cluster.password" ("REDIS_PASSWORD") #login: text("a text", is_word),
+        "Redis's password.";
+    "cluster.db" ("REDIS_DB"): number(0, 65_535),
+        "The number of the database in Redis.";
+    "cluster.prefix": text("1 to 64 letters, digits and . - _ : /", is_key_prefix),
+        "What the names of this cluster's keys in Redis begin with. Clusters that share a Redis need different ones.";
+    "cluster.socketio_key": text("1 to 64 letters, digits and . - _ : /", is_key_prefix),
+        "What the names of the channels begin with on which Socket.IO servers on Node and emitters take part: `key` of @socket.io/redis-adapter.";
+    "cluster.node_id": text("1 to 64 letters, digits and . - _", is_node_id),
+        "The name of this node, another one on each. Unset: made at random and kept in the data directory.";
+    "cluster.advertise_url": text("an address such as http://10.0.0.5:4000", is_node_url),
+        "Where the other nodes reach this one. Unset: they cannot fetch anything from it.";
+    "cluster.secret" #secret: text("a text of at least 32 bytes", is_word),
+        "What the nodes prove to each other who they are with; the same on all. Unset: derived from auth.jwt_secret.";
+    "cluster.lease_ms": number(2_000, 30_000),
+        "A node that is silent for so long counts as gone: its users are offline and its locks end.";
+    "cluster.log_entries": number(1_000, 100_000_000),
+        "How many groups of changes Redis keeps, about. A node that was away for longer copies the database of another node.";
+    "cluster.spool_max_bytes": number(0, 1_000_000_000_000),
+        "Most bytes of messages that wait on this node's disk while Redis is away; more are refused until it is back.";
+    "cluster.allow_volatile_redis": Switch,
+        "Whether a Redis is used that keeps nothing over a restart, or drops keys when it is full (maxmemory-policy).";
+
     "log.filter": text("a level (error, warn, info, debug, trace), or levels such as info,hobnob::transport=debug", is_filter),
         "What is logged: a level (error, warn, info, debug, trace), or levels per module.";
     "log.format": text("auto, text or json", is_choice_of_format),
@@ -281,7 +328,3 @@ pub(crate) fn sections() -> impl Iterator<Item = &'static str> {
     let mut last = "";
     SETTINGS.iter().map(Setting::section).filter(move |section| std::mem::replace(&mut last, section) != *section)
 }
-
-/// Variables of the feature document that belong to what this version does not do yet. They are accepted, and noted.
-pub(crate) const NOT_YET_USED: &[&str] =
-    &["USE_REDIS", "REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB"];

@@ -15,6 +15,8 @@ use crate::{
 const STRONG: &str = "Kf0V3v4eZqUu0n9x1v8G6mJm2kq7Yw3RrT5sLcXbHdPzAoNi";
 const OTHER: &str = "w8Qe5Zt2Lk7Xo1Vb4Nm9Rc6Ys3Hd0Jf8Ga5Pu2Ti7Ec4Wx1B";
 
+const REDIS: &str = "rediss://user:hunter2@redis.example:7000/2";
+
 /// A working directory, an environment and flags.
 struct Sandbox {
     dir: TempDir,
@@ -114,9 +116,13 @@ fn the_example_of_the_feature_document_works_unchanged_but_for_its_secret() {
     assert_eq!(config.socketio.max_http_buffer_bytes, 1_000_000);
     assert!(config.log.socket_events);
     assert_eq!(secret(&config), Some(STRONG.as_bytes()));
-    let [note] = config.sources.notes() else { panic!("one note: {:?}", config.sources.notes()) };
-    assert!(note.contains("USE_REDIS") && note.contains("REDIS_DB") && !note.contains("your_password"), "{note}");
-    assert!(!format!("{config:?}").contains(STRONG));
+    assert_eq!(config.sources.notes(), [""; 0]);
+    assert!(config.cluster.enabled);
+    assert_eq!((&*config.cluster.host, config.cluster.port, config.cluster.db), ("localhost", 6379, 0));
+    // A login is what it is: only what something is signed with has to be strong.
+    assert_eq!(config.cluster.password.as_ref().map(Secret::as_bytes), Some(&b"your_password"[..]));
+    let shown = format!("{config:?}");
+    assert!(!shown.contains(STRONG) && !shown.contains("your_password"));
 }
 
 #[test]
@@ -214,7 +220,12 @@ fn as_variable(value: &Value) -> String {
 fn every_setting_has_a_variable_in_the_environment_and_in_dotenv() {
     for setting in SETTINGS {
         let value = match setting.key {
-            "auth.jwt_secret" | "auth.previous_jwt_secrets" => STRONG.to_owned(),
+            "auth.jwt_secret" | "auth.previous_jwt_secrets" | "cluster.password" | "cluster.secret" => {
+                STRONG.to_owned()
+            }
+            "cluster.url" => REDIS.to_owned(),
+            "cluster.node_id" => "node-1".to_owned(),
+            "cluster.advertise_url" => "http://10.0.0.5:4000".to_owned(),
             "auth.issuer" | "auth.jwks_file" | "log.dir" => "text".to_owned(),
             "server.trusted_proxies" => "10.0.0.0/8".to_owned(),
             key => default_of(key).map(|value| as_variable(&value)).expect("a default"),
@@ -242,17 +253,18 @@ fn every_setting_has_a_variable_in_the_environment_and_in_dotenv() {
 #[test]
 fn every_secret_can_be_a_file_of_each_name_and_a_credential() {
     for setting in SETTINGS.iter().filter(|setting| setting.secret) {
+        let secret = if setting.key == "cluster.url" { REDIS } else { STRONG };
         let names = setting.env.iter().map(ToString::to_string).chain([setting.variable()]);
         for name in names.map(|name| format!("{name}_FILE")) {
-            let sandbox = Sandbox::new().file("key", STRONG);
+            let sandbox = Sandbox::new().file("key", secret);
             let path = sandbox.dir.path().join("key").display().to_string();
             let config = sandbox.variable(name.clone().leak(), path).config();
-            assert_eq!(config.secrets(setting.key).first().map(Secret::as_bytes), Some(STRONG.as_bytes()), "{name}");
+            assert_eq!(config.secrets(setting.key).first().map(Secret::as_bytes), Some(secret.as_bytes()), "{name}");
         }
-        let sandbox = Sandbox::new().file(setting.name(), STRONG);
+        let sandbox = Sandbox::new().file(&setting.credential(), secret);
         let dir = sandbox.dir.path().display().to_string();
         let config = sandbox.variable("CREDENTIALS_DIRECTORY", dir).config();
-        assert_eq!(config.secrets(setting.key).first().map(Secret::as_bytes), Some(STRONG.as_bytes()));
+        assert_eq!(config.secrets(setting.key).first().map(Secret::as_bytes), Some(secret.as_bytes()));
         assert!(matches!(config.sources.place(setting.key), Some(Place::Credential(_))));
     }
 }
@@ -526,12 +538,15 @@ fn the_table_lists_exactly_the_keys_of_the_structs() {
     default.auth.issuer = Some("issuer".to_owned());
     default.log.dir = Some(PathBuf::from("log"));
     default.auth.jwks_file = Some(PathBuf::from("jwks.json"));
+    default.cluster.node_id = Some("node".to_owned());
+    default.cluster.advertise_url = Some("http://node".to_owned());
     let Ok(Value::Table(sections)) = Value::try_from(&default) else { panic!("a table") };
     let mut keys: Vec<String> = Vec::new();
     for (section, values) in &sections {
         keys.extend(values.as_table().expect("a section").keys().map(|key| format!("{section}.{key}")));
     }
     keys.extend(["auth.jwt_secret", "auth.previous_jwt_secrets"].map(str::to_owned));
+    keys.extend(["cluster.url", "cluster.password", "cluster.secret"].map(str::to_owned));
     keys.sort();
     let mut listed: Vec<_> = SETTINGS.iter().map(|setting| setting.key.to_owned()).collect();
     listed.sort();
@@ -578,8 +593,8 @@ fn the_example_without_its_comment_signs_is_the_default() {
     let mut config = toml(&text.join("\n")).config();
     assert_eq!(
         config.sources.places().count(),
-        SETTINGS.len() - 5,
-        "all but the secrets, the issuer, the file of keys and the directory of the log"
+        SETTINGS.len() - 10,
+        "all but the secrets, the issuer, the file of keys, the node's name and address, and the directory of the log"
     );
     config.sources = Sources::default();
     assert_eq!(config, Config::default());

@@ -8,6 +8,7 @@ use toml::{
 };
 
 use crate::{
+    cluster,
     features::{auth::Algorithm, rate_limits::Limit},
     http::Proxies,
     setting, telemetry,
@@ -208,6 +209,28 @@ pub(super) fn is_proxy(text: &str) -> bool {
 
 pub(super) fn is_transport(text: &str) -> bool {
     matches!(text, "websocket" | "polling")
+}
+
+pub(super) fn is_redis_url(text: &str) -> bool {
+    cluster::is_redis_url(text)
+}
+
+pub(super) fn is_key_prefix(text: &str) -> bool {
+    cluster::is_key_prefix(text)
+}
+
+pub(super) fn is_node_id(text: &str) -> bool {
+    cluster::is_node_id(text)
+}
+
+pub(super) fn is_host(text: &str) -> bool {
+    let is_plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    (1..=253).contains(&text.len()) && text.bytes().all(is_plain)
+}
+
+/// True for scheme, host and perhaps a port. Nodes reach each other without TLS, in a network of their own.
+pub(super) fn is_node_url(text: &str) -> bool {
+    text.strip_prefix("http://").is_some_and(is_host)
 }
 
 pub(super) fn is_socketio_path(text: &str) -> bool {

@@ -4,6 +4,7 @@ pub mod auth;
 pub mod backend;
 pub mod compat;
 pub mod conversations;
+pub mod elsewhere;
 pub mod heartbeat;
 pub mod last_seen;
 pub mod message_locks;
@@ -17,6 +18,8 @@ pub mod rate_limits;
 pub mod reactions;
 pub mod receipts;
 pub mod session;
+#[cfg(test)]
+mod several_nodes;
 pub mod status;
 #[cfg(test)]
 mod testing;
@@ -31,6 +34,7 @@ use self::{
     auth::{Auth, Keys, SocketListener},
     backend::BackendApi,
     conversations::{Conversations, Rooms},
+    elsewhere::{Elsewhere, Neighbors},
     heartbeat::Heartbeats,
     message_locks::Locks,
     messages::{MessageListener, MessageView, Messages},
@@ -42,13 +46,12 @@ use self::{
     rate_limits::RateLimits,
     reactions::Reactions,
     receipts::Receipts,
-    session::{ChatGate, SessionLimits, SessionReady},
+    session::{Announcer, ChatGate, SessionLimits, SessionReady},
     status::Statuses,
     typing::Typing,
     users::Users,
 };
 use crate::{
-    cluster::Adapter,
     http::Origins,
     server::{self, Builder, Namespace, NamespaceDoc, Rest, Routes, ServerEvent as _, ServerEventDoc},
     storage::{StorageError, Store, expiry::SteadyClock},
@@ -154,6 +157,7 @@ pub struct Features {
     /// Users.
     pub users: Users,
     metrics: Metrics,
+    elsewhere: Arc<dyn Elsewhere>,
     namespaces: [Arc<Namespace>; 3],
     limits: SessionLimits,
     /// Which features hear of sockets, in this order.
@@ -172,19 +176,20 @@ impl Features {
         store: &Store,
         keys: Keys,
         origins: Origins,
-        adapter: &Arc<dyn Adapter>,
+        Neighbors { adapter, elsewhere }: Neighbors,
         background: Background,
     ) -> Result<Self, StorageError> {
-        let namespaces = [ROOT, MESSAGES, NOTIFICATIONS].map(|name| Namespace::new(name, Arc::clone(adapter)));
+        let namespaces = [ROOT, MESSAGES, NOTIFICATIONS].map(|name| Namespace::new(name, Arc::clone(&adapter)));
         let [root, messages, for_notifications] = &namespaces;
-        let rooms = Rooms::new(vec![Arc::clone(root), Arc::clone(messages)], config.compat.legacy_events);
+        let (twins, others) = (config.compat.legacy_events, || Arc::clone(&elsewhere));
+        let rooms = Rooms::new(vec![Arc::clone(root), Arc::clone(messages)], others(), twins);
         let limits = SessionLimits {
             content_chars: config.messages.max_content_chars,
             missed_page: config.missed_messages.max_page,
         };
         let users = Users::new(store.clone(), config.auth.auto_provision);
         let conversations = Arc::new(Conversations::new(store.clone(), users.clone(), rooms));
-        let rooms = Rooms::new(vec![Arc::clone(root), Arc::clone(for_notifications)], config.compat.legacy_events);
+        let rooms = Rooms::new(vec![Arc::clone(root), Arc::clone(for_notifications)], others(), twins);
         let notifications = Notifications::new(
             store.clone(),
             (Arc::clone(&conversations), rooms),
@@ -225,6 +230,15 @@ impl Features {
         let heartbeats = Arc::new(Heartbeats::default());
         let auth = Arc::new(Auth::new(config.auth, keys, origins, users.clone(), store)?);
         auth.live().set_namespaces(namespaces.to_vec());
+        conversations.follow();
+        messages.follow();
+        auth.follow();
+        statuses.follow();
+        locks.follow();
+        queue.follow();
+        elsewhere.listen(Arc::clone(&presence) as _);
+        elsewhere.listen(Arc::clone(&locks) as _);
+        elsewhere.listen(Arc::new(queue.clone()));
         Ok(Self {
             conversations,
             messages,
@@ -238,7 +252,9 @@ impl Features {
             namespaces,
             metrics,
             limits,
+            elsewhere: others(),
             listeners: vec![
+                Arc::new(Announcer(others())) as _,
                 Arc::clone(&rate_limits) as _,
                 auth.live(),
                 Arc::new(queue.clone()),
@@ -256,6 +272,11 @@ impl Features {
             reactions,
             queue,
         })
+    }
+
+    /// Has `listener` hear of sockets, too, behind the features. To be said before [`Features::serve`].
+    pub fn listen(&mut self, listener: Arc<dyn SocketListener>) {
+        self.listeners.push(listener);
     }
 
     /// Adds the chat namespaces to a server. `/` and `/messages` serve the same events.
@@ -321,7 +342,8 @@ impl Features {
 
     /// What goes on by itself until `stop`: sweeping what is past its time, and the like. Each part in small steps.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let clock = SteadyClock::new();
+        let elsewhere = Arc::clone(&self.elsewhere);
+        let clock = SteadyClock::with_turns(move || elsewhere.is_leader());
         tokio::join!(
             self.auth.run(stop.clone(), clock.clone()),
             self.messages.run_expiry(stop.clone(), clock.clone()),

@@ -11,6 +11,7 @@ use super::{
     NOTIFICATIONS, ROOT,
     auth::{Auth, Credentials, LiveSockets, SignedIn, SocketListener},
     conversations::Conversations,
+    elsewhere::Elsewhere,
     offline_queue::OfflineQueue,
     rate_limits::RateLimits,
     typing,
@@ -216,5 +217,18 @@ impl Middleware for ChatGate {
     fn may_recover(&self, admission: &Admission, binding: Option<&str>) -> bool {
         let signed_in = admission.data.downcast_ref::<SignedIn>();
         signed_in.is_some_and(|signed_in| self.auth.live().may_recover(&signed_in.user, binding))
+    }
+}
+
+/// Tells the other nodes of the sockets of this one.
+pub(super) struct Announcer(pub(super) Arc<dyn Elsewhere>);
+
+impl SocketListener for Announcer {
+    fn connected(&self, _: &Arc<Socket>, user: &SignedIn) {
+        self.0.came(&user.user);
+    }
+
+    fn disconnected(&self, _: &Arc<Socket>, user: &SignedIn, _: &str) {
+        self.0.went(&user.user);
     }
 }

@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use super::{
     Config, Features,
     auth::{Keys, SignedIn},
+    elsewhere::Neighbors,
     messages::{Draft, Sent},
     offline_queue::Background,
     rate_limits,
 };
 use crate::{
     clock::Timestamp,
-    cluster::{Adapter, Single},
     http::Origins,
     ids::{ConversationId, UserId},
     protocol::engineio::CloseReason,
@@ -41,8 +41,7 @@ pub(super) fn features_with(config: Config) -> Features {
 
 /// The same on what an earlier one has stored.
 pub(super) fn features_on(store: &Store, config: Config) -> Features {
-    let adapter: Arc<dyn Adapter> = Arc::new(Single);
-    Features::new(config, store, Keys::hs256(&[SECRET]), Origins::Any, &adapter, Background::default())
+    Features::new(config, store, Keys::hs256(&[SECRET]), Origins::Any, Neighbors::none(), Background::default())
         .expect("a store in memory")
 }
 
@@ -146,6 +145,11 @@ impl Device {
     /// The names of the events since the last call.
     pub(super) fn names(&mut self) -> Vec<String> {
         self.heard().into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// Whether the server has ended the session.
+    pub(super) fn is_closed(&self) -> bool {
+        self.session.is_closed()
     }
 
     /// Ends the session.

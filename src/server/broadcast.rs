@@ -3,7 +3,11 @@
 use bytes::Bytes;
 
 use super::{Namespace, ServerEvent, encode, namespace::Receiver, socket::Delivery};
-use crate::{cluster::Published, ids::SocketId, telemetry::SOCKET_EVENTS};
+use crate::{
+    cluster::{Change, Group, Published},
+    ids::SocketId,
+    telemetry::SOCKET_EVENTS,
+};
 
 /// An event on its way to many sockets of one namespace.
 #[derive(Clone, Debug)]
@@ -15,6 +19,7 @@ pub struct Broadcast<'a> {
     except_socket: Option<&'a SocketId>,
     volatile: bool,
     local: bool,
+    from_log: bool,
     tracked: Option<([u8; 12], u64)>,
     subject: Option<[u8; 12]>,
 }
@@ -28,6 +33,7 @@ impl<'a> Broadcast<'a> {
             except_socket: None,
             volatile: false,
             local: false,
+            from_log: false,
             tracked: None,
             subject: None,
         }
@@ -57,9 +63,16 @@ impl<'a> Broadcast<'a> {
         self
     }
 
-    /// [`Middleware::confirmed`](super::Middleware::confirmed) hears, for each receiver, of `key` and `seq` once it has the event.
+    /// [`Middleware::confirmed`](super::Middleware::confirmed) hears, for each receiver, of `key` and `seq` once it has the event. What is
+    /// tracked comes from the log.
     pub fn tracked(mut self, key: [u8; 12], seq: u64) -> Self {
         self.tracked = Some((key, seq));
+        self.from_log()
+    }
+
+    /// The nodes of the cluster tell this event themselves, from the log that they share: for others alone it goes out.
+    pub fn from_log(mut self) -> Self {
+        self.from_log = true;
         self
     }
 
@@ -127,13 +140,41 @@ impl<'a> Broadcast<'a> {
         if !self.local {
             self.namespace.adapter().publish(&Published {
                 namespace: self.namespace.name(),
-                rooms: &self.rooms,
-                except: &self.except,
+                to: self.group(),
                 event: name,
                 args,
+                attachments,
                 volatile: self.volatile,
+                from_log: self.from_log,
             });
         }
         receivers
+    }
+
+    /// Puts all that are addressed into `rooms`, on all nodes.
+    pub fn join(&self, rooms: &[&str]) {
+        self.change(Change::Join(rooms));
+    }
+
+    /// Takes all that are addressed out of `rooms`, on all nodes.
+    pub fn leave(&self, rooms: &[&str]) {
+        self.change(Change::Leave(rooms));
+    }
+
+    /// Disconnects all that are addressed from the namespace, on all nodes; with `close` their whole sessions end.
+    pub fn disconnect(&self, close: bool) {
+        self.change(Change::Disconnect { close });
+    }
+
+    fn change(&self, change: Change<'_>) {
+        let group = self.group();
+        self.namespace.change(&group, change);
+        if !self.local {
+            self.namespace.adapter().change(self.namespace.name(), &group, change);
+        }
+    }
+
+    fn group(&self) -> Group<'_> {
+        Group { rooms: &self.rooms, except: &self.except }
     }
 }

@@ -5,7 +5,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -14,7 +13,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::{
-    Args, Event, Outcome, Refusal, Reply, Shared, Socket, encode,
+    Args, Event, Outcome, Refusal, Reply, Shared, Socket, encode, leave,
     middleware::{Admission, ConnectError, ConnectRequest},
     recovery::{Recoverable, Wanted, is_recoverable},
     ring::Resumed,
@@ -108,6 +107,13 @@ impl Client {
     }
 
     fn handle_packet(&mut self, packet: &Packet<'_>, attachments: &[Bytes]) -> Result<(), CloseReason> {
+        if let Some(position) = self.left_by_server(packet.namespace) {
+            if !matches!(packet.body, Body::Connect(_)) {
+                // It was on its way when the client was told.
+                return Ok(());
+            }
+            self.sockets.swap_remove(position);
+        }
         match &packet.body {
             Body::Connect(auth) => self.handle_connect(packet, *auth),
             Body::Disconnect => {
@@ -128,6 +134,14 @@ impl Client {
 
     fn find(&self, namespace: &str) -> Option<&(Arc<Route>, Arc<Socket>)> {
         self.sockets.iter().find(|(route, _)| &**route.namespace.name() == namespace)
+    }
+
+    /// Where a socket is that the server has disconnected.
+    fn left_by_server(&self, namespace: &str) -> Option<usize> {
+        let is_left = |(route, socket): &(Arc<Route>, Arc<Socket>)| {
+            !socket.is_connected() && &**route.namespace.name() == namespace
+        };
+        self.sockets.iter().position(is_left)
     }
 
     // ---- namespaces ----------------------------------------------------------------------------------------------------
@@ -242,8 +256,8 @@ impl Client {
         {
             // The client knows that the old connection is lost before the server does.
             let unproved = live.session().take_receipts(live.number());
-            end_receipts(route, &live, &unproved);
-            disconnect(route, &live, "transport error", Some(recovery.window));
+            leave::end_receipts(&*route.middleware, &live, &unproved);
+            leave::leave(&*route.middleware, &live, "transport error", Some(recovery.window));
             live.session().close(CloseReason::TransportError);
         }
         let middleware = &route.middleware;
@@ -287,8 +301,8 @@ impl Client {
             return;
         };
         let (route, socket) = self.sockets.swap_remove(position);
-        end_receipts(&route, &socket, &self.session.take_receipts(socket.number()));
-        disconnect(&route, &socket, reason, None);
+        leave::end_receipts(&*route.middleware, &socket, &self.session.take_receipts(socket.number()));
+        leave::leave(&*route.middleware, &socket, reason, None);
     }
 
     // ---- events --------------------------------------------------------------------------------------------------------
@@ -427,7 +441,7 @@ impl Connection for Client {
         let window = is_recoverable(reason).then_some(self.shared.limits.recovery.window);
         let reason = reason.to_string();
         for (route, socket) in std::mem::take(&mut self.sockets) {
-            disconnect(&route, &socket, &reason, window);
+            leave::leave(&*route.middleware, &socket, &reason, window);
         }
         self.pending = FuturesUnordered::new();
     }
@@ -438,40 +452,6 @@ impl Connection for Client {
 fn names_msgpack(handshake: &Handshake) -> bool {
     let mut query = form_urlencoded::parse(handshake.query.as_bytes());
     handshake.version == Version::V3 && query.any(|(name, value)| name == "parser" && value == "msgpack")
-}
-
-/// Whether the client has what was tracked will not be known.
-fn end_receipts(route: &Route, socket: &Arc<Socket>, unproved: &[Receipt]) {
-    if !unproved.is_empty() {
-        let unproved: Vec<_> = unproved.iter().map(|receipt| (receipt.key, receipt.seq)).collect();
-        route.middleware.unconfirmed(socket, &unproved);
-    }
-}
-
-/// Ends a socket, once. Within `window` its client may take up the session again.
-fn disconnect(route: &Route, socket: &Arc<Socket>, reason: &str, window: Option<Duration>) {
-    // Looked at first: what was held back from a socket that has gone is released, and was never sent.
-    let window = window.filter(|_| socket.may_be_parked());
-    if !socket.mark_disconnected() {
-        return;
-    }
-    let parked =
-        window.and_then(|window| route.namespace.park(socket, route.middleware.binding(socket), clock::now() + window));
-    if window.is_none() {
-        route.namespace.remove(socket);
-    }
-    let tell = || {
-        let namespace = route.namespace.name();
-        let (socket_id, user) = (socket.log_id(), socket.user());
-        tracing::info!(
-            target: SOCKET_EVENTS, socketId = socket_id, userId = user, %namespace, reason, "Socket disconnected"
-        );
-        route.middleware.disconnected(socket, reason);
-    };
-    match parked {
-        Some(parked) => parked.bid_farewell(tell),
-        None => tell(),
-    }
 }
 
 fn unknown_event(name: &str, route: &Route) -> Refusal {

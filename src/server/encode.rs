@@ -58,6 +58,13 @@ pub(crate) fn connect_error(revision: Revision, namespace: &str, message: &str, 
     vec![Outgoing::Text(text.finish())]
 }
 
+/// The server has removed the client from the namespace.
+pub(crate) fn disconnect(namespace: &str) -> Packets {
+    let mut text = TextWriter::message(64);
+    socketio::encode_disconnect(text.buffer(), namespace);
+    vec![Outgoing::Text(text.finish())]
+}
+
 /// The packets of one call above in the form in which a client takes them.
 pub(crate) fn in_form(encoding: Encoding, packets: &[Outgoing]) -> Cow<'_, [Outgoing]> {
     match (encoding, packets) {

@@ -9,12 +9,14 @@ mod client;
 mod encode;
 mod event;
 mod hold;
+mod leave;
 mod middleware;
 mod namespace;
 mod parked;
 mod recovery;
 mod refusal;
 mod registry;
+mod remote;
 mod reply;
 mod rest;
 mod ring;
@@ -167,6 +169,7 @@ impl Builder {
 
     /// Adds a namespace with what serves it.
     pub fn namespace(mut self, namespace: &Arc<Namespace>, middleware: Arc<dyn Middleware>, routes: Routes) -> Self {
+        namespace.set_middleware(&middleware);
         let route = Route::new(Arc::clone(namespace), middleware, routes, &self.metrics);
         self.routes.insert(Arc::clone(namespace.name()), Arc::new(route));
         self

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -11,14 +11,14 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Broadcast, Recovery, SavedSession, Socket, encode,
+    Broadcast, Middleware, Recovery, SavedSession, Socket, encode,
     parked::{Parked, ParkedSession, Parking},
     recovery::{Recoverable, Wanted},
     ring::{Numbered, Resumed, Subject, Tracked},
 };
 use crate::{
     clock::{self, Instant},
-    cluster::Adapter,
+    cluster::{Adapter, Change, Group, LocalSockets},
     ids::SocketId,
 };
 
@@ -29,12 +29,14 @@ pub struct Namespace {
     adapter: Arc<dyn Adapter>,
     /// The last offset that was given to an event.
     offsets: AtomicU64,
+    /// What serves it, once it is part of a server. That knows the namespace, in its turn.
+    middleware: OnceLock<Weak<dyn Middleware>>,
 }
 
 /// Who gets a broadcast.
 pub(super) enum Receiver<'a> {
     /// A socket.
-    Live(&'a Socket),
+    Live(&'a Arc<Socket>),
     /// A session whose client may come back.
     Parked(&'a ParkedSession),
 }
@@ -51,7 +53,16 @@ impl Namespace {
     /// An empty namespace; `name` begins with a slash.
     #[must_use]
     pub fn new(name: &str, adapter: Arc<dyn Adapter>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), index: RwLock::default(), adapter, offsets: AtomicU64::new(0) })
+        let namespace = Arc::new(Self {
+            name: name.into(),
+            index: RwLock::default(),
+            adapter,
+            offsets: AtomicU64::new(0),
+            middleware: OnceLock::new(),
+        });
+        let sockets: Weak<Self> = Arc::downgrade(&namespace);
+        namespace.adapter.attach(&namespace.name, sockets as Weak<dyn LocalSockets>);
+        namespace
     }
 
     /// The name, with its slash.
@@ -265,6 +276,64 @@ impl Namespace {
         }
     }
 
+    /// The sockets of a group, as of now.
+    pub(super) fn group(&self, to: &Group<'_>) -> Vec<Arc<Socket>> {
+        let mut sockets = Vec::new();
+        self.read().for_each(to.rooms, to.except, |socket| sockets.push(Arc::clone(socket)));
+        sockets
+    }
+
+    /// Whether anybody is in `room`, or is it: a socket's id is a room, too. Sessions that wait for their clients count.
+    pub(super) fn is_inhabited_here(&self, room: &str) -> bool {
+        let index = self.read();
+        index.rooms.contains_key(room) || index.sockets.contains_key(room) || index.parked.is_inhabited(room)
+    }
+
+    /// All rooms, ids of sockets among them.
+    pub(super) fn all_rooms(&self) -> Vec<String> {
+        let index = self.read();
+        let ids = index.sockets.keys().map(|id| id.as_str().to_owned());
+        index.rooms.keys().map(ToString::to_string).chain(ids).collect()
+    }
+
+    /// Changes the sockets of a group on this node, and the sessions that stand in for some.
+    pub(super) fn change(&self, to: &Group<'_>, change: Change<'_>) {
+        let sockets = self.group(to);
+        let mut index = self.write();
+        match change {
+            Change::Join(rooms) => {
+                // One that has left meanwhile must not come back as a ghost.
+                for socket in &sockets {
+                    if index.sockets.contains_key(socket.id()) {
+                        index.join(socket, rooms);
+                    }
+                }
+                index.parked.join_group(to.rooms, to.except, rooms);
+            }
+            Change::Leave(rooms) => {
+                for socket in &sockets {
+                    index.leave(socket, rooms);
+                }
+                index.parked.leave_group(to.rooms, to.except, rooms);
+            }
+            Change::Disconnect { close } => {
+                index.parked.end_group(to.rooms, to.except);
+                drop(index);
+                for socket in sockets {
+                    if close { socket.close_session() } else { socket.disconnect() }
+                }
+            }
+        }
+    }
+
+    pub(super) fn set_middleware(&self, middleware: &Arc<dyn Middleware>) {
+        self.middleware.get_or_init(|| Arc::downgrade(middleware));
+    }
+
+    pub(super) fn middleware(&self) -> Option<Arc<dyn Middleware>> {
+        self.middleware.get().and_then(Weak::upgrade)
+    }
+
     pub(super) fn adapter(&self) -> &dyn Adapter {
         &*self.adapter
     }
@@ -286,24 +355,28 @@ impl std::fmt::Debug for Namespace {
 
 impl Index {
     /// Calls `each` for every addressed socket once.
-    fn for_each(&self, rooms: &[&str], except: &[&str], mut each: impl FnMut(&Socket)) {
-        let excepted = |socket: &Socket| !except.is_empty() && except.iter().any(|room| socket.is_in(room));
+    fn for_each(&self, rooms: &[&str], except: &[&str], mut each: impl FnMut(&Arc<Socket>)) {
+        let excepted = |socket: &Socket| {
+            !except.is_empty() && except.iter().any(|room| socket.is_in(room) || socket.id().as_str() == *room)
+        };
         match rooms {
-            [] => self.sockets.values().filter(|socket| !excepted(socket)).for_each(|socket| each(socket)),
-            [room] => {
-                let members = self.rooms.get(*room).map(Vec::as_slice).unwrap_or_default();
-                members.iter().filter(|socket| !excepted(socket)).for_each(|socket| each(socket));
-            }
+            [] => self.sockets.values().filter(|socket| !excepted(socket)).for_each(each),
+            [room] => self.members(room).iter().filter(|socket| !excepted(socket)).for_each(each),
             many => {
                 let mut seen = HashSet::new();
-                let members = many.iter().filter_map(|room| self.rooms.get(*room)).flatten();
-                for socket in members {
+                for socket in many.iter().flat_map(|room| self.members(room)) {
                     if seen.insert(socket.id()) && !excepted(socket) {
                         each(socket);
                     }
                 }
             }
         }
+    }
+
+    /// The members of a room; a socket's id is one, too.
+    fn members(&self, room: &str) -> &[Arc<Socket>] {
+        let members = self.rooms.get(room).map(Vec::as_slice);
+        members.or_else(|| self.sockets.get(room).map(std::slice::from_ref)).unwrap_or_default()
     }
 
     /// Removes a socket, and gives the rooms that it was in.

@@ -223,26 +223,70 @@ impl Parked {
     /// Takes every member of `room` out of `others`.
     pub(super) fn leave_all(&mut self, room: &str, others: &[&str]) {
         for session in self.rooms.get(room).cloned().unwrap_or_default() {
-            for other in others {
-                if session.rooms().remove(*other) {
-                    self.remove_member(other, &session);
-                }
-            }
+            self.leave(&session, others);
         }
     }
 
     /// Calls `each` for every addressed session once.
     pub(super) fn for_each(&self, rooms: &[&str], except: &[&str], mut each: impl FnMut(&ParkedSession)) {
-        let excepted = |session: &ParkedSession| except.iter().any(|room| session.is_in(room));
+        let excepted =
+            |session: &ParkedSession| except.iter().any(|room| session.is_in(room) || session.id.as_str() == *room);
         match rooms {
             [] => self.sessions.values().filter(|session| !excepted(session)).for_each(|session| each(session)),
             rooms => {
                 let mut seen = HashSet::new();
-                for session in rooms.iter().filter_map(|room| self.rooms.get(*room)).flatten() {
+                for session in rooms.iter().flat_map(|room| self.members(room)) {
                     if seen.insert(&session.id) && !excepted(session) {
                         each(session);
                     }
                 }
+            }
+        }
+    }
+
+    /// Whether any of them is in `room`, or is it.
+    pub(super) fn is_inhabited(&self, room: &str) -> bool {
+        self.rooms.contains_key(room) || self.sessions.contains_key(room)
+    }
+
+    /// Puts a group into `others`.
+    pub(super) fn join_group(&mut self, rooms: &[&str], except: &[&str], others: &[&str]) {
+        for session in self.group(rooms, except) {
+            self.join(&session, others);
+        }
+    }
+
+    /// Takes a group out of `others`.
+    pub(super) fn leave_group(&mut self, rooms: &[&str], except: &[&str], others: &[&str]) {
+        for session in self.group(rooms, except) {
+            self.leave(&session, others);
+        }
+    }
+
+    /// Ends the sessions of a group.
+    pub(super) fn end_group(&mut self, rooms: &[&str], except: &[&str]) {
+        for session in self.group(rooms, except) {
+            self.remove(&session.id);
+        }
+    }
+
+    fn group(&self, rooms: &[&str], except: &[&str]) -> Vec<Arc<ParkedSession>> {
+        let mut ids = Vec::new();
+        if !self.is_empty() {
+            self.for_each(rooms, except, |session| ids.push(session.id.clone()));
+        }
+        ids.iter().filter_map(|id| self.sessions.get(id).cloned()).collect()
+    }
+
+    fn members(&self, room: &str) -> &[Arc<ParkedSession>] {
+        let members = self.rooms.get(room).map(Vec::as_slice);
+        members.or_else(|| self.sessions.get(room).map(std::slice::from_ref)).unwrap_or_default()
+    }
+
+    fn leave(&mut self, session: &Arc<ParkedSession>, others: &[&str]) {
+        for other in others {
+            if session.rooms().remove(*other) {
+                self.remove_member(other, session);
             }
         }
     }

@@ -160,6 +160,10 @@ impl From<CommitError> for Refusal {
             CommitError::TooLarge { .. } => Self::new(ErrorCode::TooLarge, "too large to be stored"),
             // The operator hears of it once, when it begins.
             CommitError::Full => Self::new(ErrorCode::StorageFull, "the disk is full: nothing can be stored for now"),
+            // Told once, when it begins.
+            CommitError::Degraded => {
+                Self::new(ErrorCode::Unavailable, "could not be stored for now, repeat it with the same clientId")
+            }
             error => {
                 tracing::error!(%error, "a request failed because it could not be stored");
                 Self::new(ErrorCode::Unavailable, "could not be stored for now, repeat it with the same clientId")

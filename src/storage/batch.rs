@@ -5,7 +5,7 @@ use super::{
     key::Key,
     record::{Record, draft},
     row::{Row, row_key},
-    table::{Log, Table},
+    table::{self, Log, Table},
 };
 
 /// Most bytes of keys and values in one batch.
@@ -25,6 +25,7 @@ pub struct Batch {
     appends: usize,
     bytes: usize,
     refused: Option<CommitError>,
+    may_wait: bool,
     /// Where rows are put together before their size is known.
     draft: Vec<u8>,
 }
@@ -51,9 +52,21 @@ pub(crate) enum Step {
     Observe(&'static str, Row),
 }
 
+impl Step {
+    /// Whether the answer tells a number for it.
+    pub(crate) fn is_numbered(&self) -> bool {
+        matches!(self, Self::Append(..) | Self::Observe(..))
+    }
+
+    pub(crate) fn row(&self) -> &Row {
+        let (Self::Put(row) | Self::PutStamped(row, _) | Self::Append(_, row) | Self::Observe(_, row)) = self;
+        row
+    }
+}
+
 /// Stands for the sequence number that one `append` or `observe` of a batch will get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended(usize);
+pub struct Appended(pub(crate) usize);
 
 /// The sequence numbers that a committed batch got.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -170,9 +183,40 @@ impl Batch {
         }
     }
 
+    /// Says that the batch is worth keeping while the nodes of a cluster cannot agree on an order: it is then stored on this node alone,
+    /// answered, and put in order later. Other batches are refused with [`CommitError::Degraded`] meanwhile. Only for a batch that is right
+    /// whatever comes before it, and whose sequence numbers may become others: a new message. On a single node it means nothing.
+    pub fn may_wait(&mut self) {
+        self.may_wait = true;
+    }
+
+    /// Whether [`may_wait`](Self::may_wait) was said of it.
+    pub(crate) fn is_patient(&self) -> bool {
+        self.may_wait
+    }
+
+    /// A batch of these parts.
+    pub(crate) fn from_parts(requirements: Vec<Requirement>, steps: Vec<Step>, may_wait: bool) -> Self {
+        let appends = steps.iter().filter(|step| step.is_numbered()).count();
+        let of_requirements = requirements.iter().map(|requirement| requirement.key.len());
+        let of_steps = steps.iter().map(|step| step.row().bytes().len());
+        let bytes = of_requirements.chain(of_steps).sum();
+        Self { requirements, steps, appends, bytes, refused: None, may_wait, draft: Vec::new() }
+    }
+
     /// Bytes of keys and values so far.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether it changes what a node has for itself.
+    pub(crate) fn is_of_node(&self) -> bool {
+        let is_of_node = self.steps.first().is_some_and(|step| table::is_of_node(step.row().key()));
+        debug_assert!(
+            self.steps.iter().all(|step| table::is_of_node(step.row().key()) == is_of_node),
+            "a batch changes what is replicated, or what is not"
+        );
+        is_of_node
     }
 
     /// Whether there is anything in it that is to be stored.

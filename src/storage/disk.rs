@@ -7,7 +7,7 @@ use std::{
 
 use redb::{
     AccessGuard, Database, Range, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
-    TableError,
+    TableError, TableHandle,
 };
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     layer::Layer,
     range::Direction,
     row::{Row, split_key},
-    table::JOURNAL,
+    table::{JOURNAL, META},
 };
 
 type Bytes = &'static [u8];
@@ -159,6 +159,14 @@ impl Base {
             rows.advance()?;
         }
         Ok(rows)
+    }
+
+    /// The names of all tables of features.
+    pub(crate) fn tables(&self) -> Result<Vec<String>, StorageError> {
+        let names = guarded(META, || {
+            self.transaction.list_tables().map(|tables| tables.map(|table| table.name().to_owned()).collect::<Vec<_>>())
+        })?;
+        Ok(names.into_iter().filter(|name| name != META && name != JOURNAL).collect())
     }
 
     fn open(&self, table: &'static str) -> Result<Option<OpenTable>, StorageError> {

@@ -64,6 +64,10 @@ pub enum CommitError {
     /// The disk has too little room ([`Store::refuse_writes`](super::Store::refuse_writes)). Nothing was stored.
     #[error("the disk is full")]
     Full,
+    /// The node of a cluster has no connection to the others, and the batch cannot wait for it
+    /// ([`Batch::may_wait`](super::Batch::may_wait)), or too many wait already. Nothing was stored, on any node.
+    #[error("the cluster cannot be reached")]
+    Degraded,
     /// A precondition or the end of a stream could not be read. Nothing was stored.
     #[error("cannot check the batch against what is stored")]
     Read(#[from] StorageError),

@@ -14,12 +14,15 @@ const JUMP: Duration = Duration::from_mins(1);
 /// How long nothing is swept after a jump: time for whoever set the clock to see it, or to set it back.
 const STEADY_AFTER: Duration = Duration::from_mins(5);
 
-/// Says whether the wall clock can be trusted with deleting. A jump of more than 60 s against the monotonic clock is logged, and
-/// nothing may be swept for 5 minutes. Clones share it.
+/// Says whether sweeping is safe: the wall clock can be trusted with deleting, and it is this node's turn. A jump of more than 60 s
+/// against the monotonic clock is logged, and nothing may be swept for 5 minutes. Clones share it.
 ///
 /// Spec: reliability, P28.
-#[derive(Clone, Debug)]
-pub struct SteadyClock(Arc<Mutex<Watch>>);
+#[derive(Clone)]
+pub struct SteadyClock {
+    watch: Arc<Mutex<Watch>>,
+    is_our_turn: Arc<dyn Fn() -> bool + Send + Sync>,
+}
 
 #[derive(Debug)]
 struct Watch {
@@ -32,19 +35,30 @@ impl SteadyClock {
     /// A clock that is trusted from now on.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_turns(|| true)
+    }
+
+    /// The same for one of several nodes that share what is swept: only while `is_our_turn`.
+    #[must_use]
+    pub fn with_turns(is_our_turn: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         let now = clock::now();
-        Self(Arc::new(Mutex::new(Watch { wall: Timestamp::now(), at: now, steady_from: now })))
+        Self::starting_at(Watch { wall: Timestamp::now(), at: now, steady_from: now }, is_our_turn)
+    }
+
+    fn starting_at(watch: Watch, is_our_turn: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { watch: Arc::new(Mutex::new(watch)), is_our_turn: Arc::new(is_our_turn) }
     }
 
     /// Whether sweeping is safe at this moment. To be asked before every sweep.
     #[must_use]
     pub fn is_steady(&self) -> bool {
-        self.observe(Timestamp::now(), clock::now())
+        // Looked at in any case: a jump counts from when it is seen.
+        self.observe(Timestamp::now(), clock::now()) && (self.is_our_turn)()
     }
 
     /// Compares how far both clocks have come since the last look.
     fn observe(&self, wall: Timestamp, now: Instant) -> bool {
-        let mut watch = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         let expected = watch.wall.after(now.saturating_duration_since(watch.at));
         let jump = Duration::from_millis(wall.as_millis().abs_diff(expected.as_millis()));
         if jump > JUMP {
@@ -58,6 +72,12 @@ impl SteadyClock {
         watch.wall = wall;
         watch.at = now;
         now >= watch.steady_from
+    }
+}
+
+impl std::fmt::Debug for SteadyClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SteadyClock").field("watch", &self.watch).finish_non_exhaustive()
     }
 }
 
@@ -124,7 +144,7 @@ mod tests {
     #[test]
     fn after_a_jump_of_the_wall_clock_nothing_is_swept_for_five_minutes() {
         let (wall, start) = (Timestamp::now(), clock::now());
-        let clock = SteadyClock(Arc::new(Mutex::new(Watch { wall, at: start, steady_from: start })));
+        let clock = SteadyClock::starting_at(Watch { wall, at: start, steady_from: start }, || true);
         let minutes = |count: u64| Duration::from_mins(count);
         assert!(clock.observe(wall.after(minutes(60)), start + minutes(60)), "both have moved");
         let slewed = wall.after(minutes(61)).after(Duration::from_secs(30));

@@ -11,9 +11,9 @@ use super::{batch::Batch, publisher::Job};
 
 /// Most batches that wait. One more is answered with `Unavailable`, which a client may repeat: waiting for room would
 /// let later batches overtake it.
-const MAX_WAITING: usize = 16_384;
+pub(crate) const MAX_WAITING: usize = 16_384;
 /// Most bytes of keys and values that wait.
-const MAX_WAITING_BYTES: usize = 64 << 20;
+pub(crate) const MAX_WAITING_BYTES: usize = 64 << 20;
 
 /// Most bytes that are in memory before they are in their tables: those that wait, and twice as many as are filed at a time by default.
 pub const MAX_QUEUED_BYTES: usize = MAX_WAITING_BYTES + 2 * (32 << 20);
@@ -27,6 +27,35 @@ const MAX_GROUP_BYTES: usize = 8 << 20;
 pub(crate) struct Submitted {
     pub(crate) batch: Batch,
     pub(crate) job: Job,
+    pub(crate) how: How,
+}
+
+impl Submitted {
+    /// A batch that is stored for itself.
+    pub(crate) fn new(batch: Batch, job: Job) -> Self {
+        Self { batch, job, how: How::Alone }
+    }
+}
+
+/// What becomes of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// It is stored, or not, whatever becomes of those around it.
+    Alone,
+    /// It is stored in one transaction with the one behind it. When it cannot be checked, the database has failed: others have stored it.
+    WithNext,
+    /// It is shown to readers, on top of what is stored, until the next `Settle` or the end of the process.
+    Provisional,
+    /// What is shown and not stored goes. The batch is empty.
+    Settle,
+}
+
+impl How {
+    /// Whether two batches may be in one group.
+    pub(crate) fn goes_with(self, other: Self) -> bool {
+        let is_stored = |how| matches!(how, Self::Alone | Self::WithNext);
+        is_stored(self) && is_stored(other) || self == Self::Provisional && other == self
+    }
 }
 
 /// How the writer is to end, after what waits has been committed.
@@ -40,7 +69,7 @@ pub(crate) enum Ending {
 
 /// What the writer is to do next.
 pub(crate) enum Work {
-    /// Commit these, in this order. Never empty.
+    /// Commit these, in this order. Never empty, and what becomes of them goes together.
     Group(Vec<Submitted>),
     /// Nothing has arrived in the time given.
     Nothing,
@@ -76,6 +105,21 @@ impl Inbox {
         }
         state.bytes = bytes;
         state.waiting.push_back(submitted);
+        self.wake(state);
+    }
+
+    /// Puts batches that belong together behind those that wait, whatever the limits say: the caller keeps its own.
+    pub(crate) fn submit_all(&self, all: Vec<Submitted>) {
+        let mut state = self.lock();
+        if state.ending.is_some() {
+            drop(state);
+            drop(all);
+            return;
+        }
+        for submitted in all {
+            state.bytes = state.bytes.saturating_add(submitted.batch.bytes());
+            state.waiting.push_back(submitted);
+        }
         self.wake(state);
     }
 
@@ -130,12 +174,14 @@ impl State {
 
     fn group(&mut self) -> Vec<Submitted> {
         let mut group = Vec::new();
-        let mut bytes = 0;
-        while group.len() < MAX_GROUP
-            && bytes < MAX_GROUP_BYTES
+        let (mut bytes, mut last) = (0, None);
+        while let Some(next) = self.waiting.front()
+            && last.is_none_or(|last: How| last.goes_with(next.how))
+            && (last == Some(How::WithNext) || (group.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES))
             && let Some(submitted) = self.waiting.pop_front()
         {
             bytes += submitted.batch.bytes();
+            last = Some(submitted.how);
             group.push(submitted);
         }
         self.bytes = self.bytes.saturating_sub(bytes);

@@ -76,7 +76,7 @@ impl State {
             // Nothing lies below it, so a deletion has nothing to hide.
             *only = Layer::from_sorted(only.rows().to_vec()).without_deletions().into();
         }
-        current.publish(Some(Snapshot { layers, base: None }.into()));
+        current.publish(Some(Snapshot { layers, ..Snapshot::default() }.into()));
         Ok(committed)
     }
 }

@@ -49,6 +49,7 @@ mod publisher;
 mod range;
 mod reader;
 mod record;
+pub mod replicated;
 mod row;
 mod snapshot;
 mod store;

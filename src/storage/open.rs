@@ -233,11 +233,37 @@ fn create(dir: &Path, database: &Path) -> Result<(), OpenError> {
 
 /// Makes the tables that every database has.
 pub(crate) fn initialize(db: Database) -> Result<(), redb::Error> {
+    mark(&db)?;
+    Ok(db.close()?)
+}
+
+fn mark(db: &Database) -> Result<(), redb::Error> {
     let mut transaction = db.begin_write()?;
     transaction.set_quick_repair(true);
     transaction.open_table(META_ROWS)?.insert(FORMAT_ROW, FORMAT)?;
-    transaction.commit()?;
-    Ok(db.close()?)
+    Ok(transaction.commit()?)
+}
+
+/// Makes the database of `config` from what `write` puts into it, in place of the one that may be there: under another name, and
+/// moved into place when it is whole.
+pub(crate) fn fill(config: &Config, write: impl FnOnce(&Disk) -> io::Result<()>) -> Result<(), OpenError> {
+    let dir = &config.dir;
+    make_dir(dir)?;
+    let _lock = lock_dir(dir)?;
+    let marker = dir.join(FORMAT_FILE);
+    if let Some(found) = read_marker(&marker)?.filter(|found| *found > FORMAT) {
+        return Err(OpenError::Newer { path: config.database(), found });
+    }
+    replace_file(dir, &config.database(), |file| {
+        let backend = FileBackend::new(file.try_clone()?).map_err(io::Error::other)?;
+        let mut builder = Builder::new();
+        let db = builder.set_cache_size(config.cache_bytes).create_with_backend(backend).map_err(io::Error::other)?;
+        mark(&db).map_err(io::Error::other)?;
+        let disk = Disk::new(db);
+        write(&disk)?;
+        disk.close().map_err(io::Error::other)
+    })?;
+    replace_file(dir, &marker, |file| writeln!(file, "{FORMAT}"))
 }
 
 /// Writes a file for the owner alone that is there either whole or not at all, whatever happens.

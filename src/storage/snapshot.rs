@@ -21,6 +21,8 @@ pub(crate) struct Snapshot {
     pub(crate) layers: Vec<Arc<Layer>>,
     /// What lies below the layers; nothing in memory.
     pub(crate) base: Option<Base>,
+    /// How many of the layers, from the top, show what is not stored.
+    pub(crate) provisional: usize,
 }
 
 impl Snapshot {

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{
     batch::{Batch, Committed, Versioned},
@@ -27,6 +27,7 @@ use super::{
     range::{Direction, KeyRange},
     reader::Reader,
     record::Record,
+    replicated::{Export, Handle, Peers, Replica, ReplicaConfig, ReplicaStatus, SharedLog, Watchers, leave},
     snapshot::{Current, Snapshot},
     table::{Log, Table},
     threads::Threads,
@@ -47,6 +48,7 @@ struct Shared {
     backend: Backend,
     panics: Arc<AtomicU64>,
     observer: Observer,
+    watchers: Arc<Watchers>,
     /// There is no room on the disk.
     full: Arc<AtomicBool>,
 }
@@ -54,6 +56,7 @@ struct Shared {
 enum Backend {
     Memory(Arc<Memory>),
     Disk(Threads),
+    Replicated(Handle),
 }
 
 impl Store {
@@ -68,14 +71,16 @@ impl Store {
         Self::new(current.into(), Backend::Memory(Arc::default()), Observer::default(), Arc::default())
     }
 
-    /// Opens the database in `config.dir`, or makes one where none has been.
+    /// Opens the database in `config.dir`, or makes one where none has been. One that was a node's of a cluster is on its own from then on.
     ///
     /// # Errors
     ///
     /// See [`OpenError`]. Nothing on disk has changed then.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
         let Opened { disk, replay, lock } = open(config)?;
-        let writer = Writer::new(disk, replay, config.filing).map_err(|error| OpenError::redb(&config.dir, error))?;
+        let failed = |error| OpenError::redb(&config.dir, error);
+        let mut writer = Writer::new(disk, replay, config.filing).map_err(failed)?;
+        leave(&mut writer).map_err(failed)?;
         Self::on_disk(writer, Some(lock)).map_err(|error| OpenError::io(&config.dir, error))
     }
 
@@ -86,8 +91,107 @@ impl Store {
         Ok(Self::new(current, Backend::Disk(threads), observer, full))
     }
 
+    /// Opens the database in `config.dir` as that of one node of a cluster: what is committed goes through `log` to all nodes, and
+    /// what the others commit comes from there. Nothing of that happens before the replica [runs](Replica::run); until then batches wait.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]. Nothing on disk has changed then.
+    pub fn replicated(
+        config: &Config,
+        replica: ReplicaConfig,
+        log: Arc<dyn SharedLog>,
+        peers: Arc<dyn Peers>,
+    ) -> Result<(Self, Replica), OpenError> {
+        let Opened { disk, replay, lock } = open(config)?;
+        let writer = Writer::new(disk, replay, config.filing).map_err(|error| OpenError::redb(&config.dir, error))?;
+        Self::replicated_on(writer, Some(lock), replica, (log, peers)).map_err(|error| match error {
+            StorageError::Io(error) => OpenError::io(&config.dir, error),
+            error => OpenError::Damaged { path: config.database(), detail: error.to_string() },
+        })
+    }
+
+    /// A replicated store on a database that has been opened and examined.
+    pub(crate) fn replicated_on(
+        writer: Writer,
+        lock: Option<File>,
+        replica: ReplicaConfig,
+        cluster: (Arc<dyn SharedLog>, Arc<dyn Peers>),
+    ) -> Result<(Self, Replica), StorageError> {
+        let (observer, full) = (writer.observer(), writer.full());
+        let (threads, current) = Threads::start(writer, lock).map_err(StorageError::Io)?;
+        let panics = Arc::default();
+        let watchers = Arc::new(Watchers::new(Arc::clone(&panics)));
+        let (handle, replica) =
+            Handle::on_threads(threads, Arc::clone(&current), replica, cluster, Arc::clone(&watchers))?;
+        let backend = Backend::Replicated(handle);
+        Ok((Self { shared: Arc::new(Shared { current, backend, panics, observer, watchers, full }) }, replica))
+    }
+
+    /// Like [`replicated`](Self::replicated), with a database that is gone when it is dropped, for tests: what follows a commit runs
+    /// in the task that runs the replica.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory for it.
+    pub fn replicated_in_memory(
+        replica: ReplicaConfig,
+        log: Arc<dyn SharedLog>,
+        peers: Arc<dyn Peers>,
+    ) -> Result<(Self, Replica), StorageError> {
+        let panics = Arc::default();
+        let watchers = Arc::new(Watchers::new(Arc::clone(&panics)));
+        let (handle, replica, current) = Handle::in_memory(replica, (log, peers), Arc::clone(&watchers))?;
+        let backend = Backend::Replicated(handle);
+        let (observer, full) = (Observer::default(), Arc::default());
+        Ok((Self { shared: Arc::new(Shared { current, backend, panics, observer, watchers, full }) }, replica))
+    }
+
     fn new(current: Arc<Current>, backend: Backend, observer: Observer, full: Arc<AtomicBool>) -> Self {
-        Self { shared: Arc::new(Shared { current, backend, panics: Arc::default(), observer, full }) }
+        let (panics, watchers) = (Arc::default(), Arc::default());
+        Self { shared: Arc::new(Shared { current, backend, panics, observer, watchers, full }) }
+    }
+
+    /// Has `watcher` told of what other nodes put under a key of `table`, or delete (`None`): after it is on this node's disk, in the
+    /// order of the commits, and in one sequence with what follows this node's own. Like what follows a commit it must be quick. To be
+    /// called before the replica runs; a store that is not replicated tells nothing.
+    pub fn watch<K: Key, V: Record>(
+        &self,
+        table: &Table<K, V>,
+        watcher: impl Fn(K, Option<V>) + Send + Sync + 'static,
+    ) {
+        self.shared.watchers.watch(table, watcher);
+    }
+
+    /// Has `watcher` told of what other nodes append to a stream of `log`, with its sequence number, as [`watch`](Self::watch) does.
+    pub fn watch_log<K: Key, V: Record>(&self, log: &Log<K, V>, watcher: impl Fn(K, u64, V) + Send + Sync + 'static) {
+        self.shared.watchers.watch_log(log, watcher);
+    }
+
+    /// Has `call` told when this node has been alone and is in step again: batches that waited have their places now, and sequence
+    /// numbers that were given meanwhile may belong to others.
+    pub fn on_resync(&self, call: impl Fn() + Send + Sync + 'static) {
+        self.shared.watchers.on_resync(call);
+    }
+
+    /// How this node stands with the others; `None` when there are none.
+    pub fn replica_status(&self) -> Option<watch::Receiver<ReplicaStatus>> {
+        match &self.shared.backend {
+            Backend::Memory(_) | Backend::Disk(_) => None,
+            Backend::Replicated(handle) => Some(handle.status()),
+        }
+    }
+
+    /// A copy of all rows for another node, as of now.
+    ///
+    /// # Errors
+    ///
+    /// When this node is in no log, alone, or closed.
+    pub fn export(&self) -> Result<Export, StorageError> {
+        if !self.replica_status().is_some_and(|status| status.borrow().is_connected()) {
+            return Err(StorageError::Unavailable);
+        }
+        Export::new(self.shared.current.load()?)
     }
 
     /// One consistent state to read from.
@@ -145,7 +249,11 @@ impl Store {
                 Some(Arc::clone(memory))
             }
             Backend::Disk(threads) => {
-                threads.submit(Submitted { batch, job });
+                threads.submit(Submitted::new(batch, job));
+                None
+            }
+            Backend::Replicated(handle) => {
+                handle.submit(Submitted::new(batch, job));
                 None
             }
         };
@@ -158,6 +266,7 @@ impl Store {
         match &self.shared.backend {
             Backend::Memory(memory) => memory.close(&self.shared.current),
             Backend::Disk(threads) => threads.close().await,
+            Backend::Replicated(handle) => handle.close().await,
         }
     }
 
@@ -169,9 +278,10 @@ impl Store {
 
     /// Resolves when the database has failed and the process should end (exit code 74); never otherwise.
     pub fn failed(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let health = match &self.shared.backend {
-            Backend::Memory(_) => None,
-            Backend::Disk(threads) => Some(threads.health()),
+        let (health, replica) = match &self.shared.backend {
+            Backend::Memory(_) => (None, None),
+            Backend::Disk(threads) => (Some(threads.health()), None),
+            Backend::Replicated(handle) => (None, Some(handle.failed())),
         };
         async move {
             if let Some(mut health) = health
@@ -179,7 +289,10 @@ impl Store {
             {
                 return;
             }
-            std::future::pending::<()>().await;
+            match replica {
+                Some(failed) => failed.await,
+                None => std::future::pending().await,
+            }
         }
     }
 

@@ -19,7 +19,10 @@ pub(crate) const JOURNAL: &str = "journal";
 pub(crate) const META: &str = "meta";
 
 impl<K, V> Table<K, V> {
-    /// The table called `name`: 1 to 64 bytes of `a-z`, `0-9` and `_`, neither `journal` nor `meta`, unique among tables
+    /// The table called `name`. Where nodes replicate a store, each has tables of its own whose names begin with `node_`: a batch
+    /// changes tables of either kind.
+    ///
+    /// A name has 1 to 64 bytes of `a-z`, `0-9` and `_`, neither `journal` nor `meta`, unique among tables
     /// and logs, never changed.
     ///
     /// # Panics
@@ -69,8 +72,13 @@ impl<K, V> fmt::Debug for Log<K, V> {
     }
 }
 
+/// Whether every node has a table of this name for itself.
+pub(crate) fn is_of_node(name: &[u8]) -> bool {
+    name.starts_with(b"node_")
+}
+
 /// A zero byte ends the name in a row's key, so names hold none.
-const fn is_valid(name: &str) -> bool {
+pub(crate) const fn is_valid(name: &str) -> bool {
     let mut rest = name.as_bytes();
     if rest.is_empty() || rest.len() > 64 || is(name, JOURNAL) || is(name, META) {
         return false;

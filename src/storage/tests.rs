@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Batch, CommitError, Direction, Filing, Log, Reader, Record, Store, Table,
     disk::Disk,
-    inbox::{Inbox, Submitted, Work},
+    inbox::{How, Inbox, Submitted, Work},
     open::initialize,
     writer::Writer,
 };
@@ -37,7 +37,7 @@ const FILING: Filing = Filing { rows: 6, bytes: 1 << 20, idle: Duration::from_ho
 
 /// A disk whose power can be cut.
 #[derive(Clone, Debug, Default)]
-struct CutDisk(Arc<Mutex<Platter>>);
+pub(super) struct CutDisk(Arc<Mutex<Platter>>);
 
 #[derive(Debug, Default)]
 struct Platter {
@@ -86,6 +86,11 @@ fn apply(image: &mut Vec<u8>, change: &Change) {
 }
 
 impl CutDisk {
+    /// How many writes and syncs are left until the power goes.
+    pub(super) fn power(&self, left: usize) {
+        self.lock().left = Some(left);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Platter> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -95,7 +100,7 @@ impl CutDisk {
     }
 
     /// What is left after the power has gone: of what was not synced, those sectors that `survives` picks.
-    fn after_cut(&self, mut survives: impl FnMut() -> bool) -> Self {
+    pub(super) fn after_cut(&self, mut survives: impl FnMut() -> bool) -> Self {
         let platter = self.lock();
         let mut image = platter.synced.clone();
         for change in &platter.unsynced {
@@ -155,7 +160,7 @@ impl StorageBackend for CutDisk {
 }
 
 /// Opens what is on the disk. The power may go meanwhile.
-fn open(disk: &CutDisk) -> Option<Writer> {
+pub(super) fn open(disk: &CutDisk) -> Option<Writer> {
     let opened = catch_unwind(AssertUnwindSafe(|| {
         let mut builder = Builder::new();
         let db = builder.set_cache_size(1 << 20).create_with_backend(disk.clone()).ok()?;
@@ -166,7 +171,7 @@ fn open(disk: &CutDisk) -> Option<Writer> {
     opened.unwrap_or(None)
 }
 
-fn fresh() -> CutDisk {
+pub(super) fn fresh() -> CutDisk {
     let disk = CutDisk::default();
     initialize(Builder::new().create_with_backend(disk.clone()).expect("made")).expect("written");
     disk
@@ -206,7 +211,7 @@ impl Model {
         }
         batch.append(&LOG, &7, &Entry(n));
         self.log.push(n);
-        Submitted { batch, job: Box::new(|_| ()) }
+        Submitted::new(batch, Box::new(|_| ()))
     }
 }
 
@@ -309,6 +314,23 @@ async fn a_failing_disk_fails_the_group_and_everything_after_it() {
 }
 
 #[test]
+fn what_belongs_together_is_one_group_and_what_is_only_shown_another() {
+    let inbox = Inbox::default();
+    let submitted = |how| Submitted { batch: Batch::new(), job: Box::new(|_| ()), how };
+    let mut unit: Vec<_> = (0..2000).map(|_| submitted(How::WithNext)).collect();
+    unit.push(submitted(How::Alone));
+    inbox.submit_all(unit);
+    inbox.submit_all(vec![submitted(How::Alone), submitted(How::Provisional), submitted(How::Provisional)]);
+    inbox.submit_all(vec![submitted(How::Settle), submitted(How::Settle), submitted(How::Alone)]);
+    inbox.end(super::inbox::Ending::Clean);
+    let mut sizes = Vec::new();
+    while let Work::Group(group) = inbox.take(Duration::ZERO) {
+        sizes.push(group.len());
+    }
+    assert_eq!(sizes, [2001, 1, 2, 1, 1, 1]);
+}
+
+#[test]
 fn a_full_inbox_drops_the_newest_and_keeps_the_order_of_the_others() {
     struct Dropped(Arc<Mutex<Vec<u32>>>, u32);
     impl Drop for Dropped {
@@ -320,7 +342,7 @@ fn a_full_inbox_drops_the_newest_and_keeps_the_order_of_the_others() {
     let dropped = Arc::new(Mutex::new(Vec::new()));
     for n in 0..20_000 {
         let job = Dropped(Arc::clone(&dropped), n);
-        inbox.submit(Submitted { batch: Batch::new(), job: Box::new(move |_| drop(job)) });
+        inbox.submit(Submitted::new(Batch::new(), Box::new(move |_| drop(job))));
     }
     let refused = dropped.lock().expect("whole").clone();
     assert_eq!(refused, (16_384..20_000).collect::<Vec<_>>());

@@ -57,6 +57,11 @@ impl Threads {
         self.inbox.submit(submitted);
     }
 
+    /// Like [`submit`](Self::submit) for batches that belong together; none of them is dropped for lack of room.
+    pub(crate) fn submit_all(&self, all: Vec<Submitted>) {
+        self.inbox.submit_all(all);
+    }
+
     pub(crate) fn health(&self) -> watch::Receiver<Health> {
         self.health.clone()
     }

@@ -25,8 +25,9 @@ use tokio::sync::watch;
 
 use super::{
     disk::{Changes, Disk, Replay},
+    error::CommitError,
     group::{Group, Heads},
-    inbox::{Ending, Inbox, Submitted, Work},
+    inbox::{Ending, How, Inbox, Submitted, Work},
     layer::{self, Layer},
     open::Filing,
     publisher::{Job, Outcome, Outcomes},
@@ -57,6 +58,8 @@ pub(crate) struct Writer {
     /// What is in the journal only, newest first.
     recent: Vec<Arc<Layer>>,
     frozen: Option<Frozen>,
+    /// What readers see on top of what is stored, newest first.
+    provisional: Vec<Arc<Layer>>,
     observer: Observer,
     /// There is no room on the disk: what waits to be filed stays in the journal.
     full: Arc<AtomicBool>,
@@ -75,7 +78,7 @@ impl Writer {
     /// A writer that goes on where the journal ends.
     pub(crate) fn new(disk: Disk, replay: Replay, filing: Filing) -> Result<Self, redb::Error> {
         let recent = replay.groups.into_iter().fold(Vec::new(), |layers, group| layer::push(&layers, group));
-        let snapshot = Snapshot { layers: recent.clone(), base: Some(disk.base()?) };
+        let snapshot = Snapshot { layers: recent.clone(), base: Some(disk.base()?), provisional: 0 };
         Ok(Self {
             disk,
             current: Arc::new(Current::new(snapshot)),
@@ -84,6 +87,7 @@ impl Writer {
             journaled: replay.last,
             recent,
             frozen: None,
+            provisional: Vec::new(),
             observer: Observer::default(),
             full: Arc::default(),
         })
@@ -159,11 +163,30 @@ impl Writer {
 
     /// Commits the batches whose preconditions hold, all at once. After an error it is not known whether.
     pub(crate) fn commit(&mut self, submitted: Vec<Submitted>) -> Result<Vec<(Job, Outcome)>, redb::Error> {
+        let how = submitted.first().map_or(How::Alone, |first| first.how);
         let below = self.current.load().map_err(|_| redb::Error::DatabaseClosed)?;
         let mut group = Group::new(&below, &mut self.heads);
-        let told = submitted.into_iter().map(|Submitted { batch, job }| (job, group.apply(batch))).collect();
+        let mut told = Vec::with_capacity(submitted.len());
+        for Submitted { batch, job, how } in submitted {
+            let must_do = how == How::WithNext && batch.writes();
+            let outcome = group.apply(batch);
+            if let (true, Err(CommitError::Read(error))) = (must_do, &outcome) {
+                return Err(redb::Error::Corrupted(format!("what other nodes have stored cannot be checked: {error}")));
+            }
+            told.push((job, outcome));
+        }
         let layer = group.into_layer();
-        if !layer.rows().is_empty() {
+        if how == How::Settle {
+            self.provisional.clear();
+            // Numbers were given that nobody has.
+            self.heads = Heads::default();
+            self.show()?;
+        } else if layer.rows().is_empty() {
+            // Nothing changes.
+        } else if how == How::Provisional {
+            self.provisional = layer::push(&self.provisional, layer);
+            self.show()?;
+        } else {
             if self.recent_is_full() {
                 self.freeze();
             }
@@ -230,9 +253,15 @@ impl Writer {
         if let Some(group) = group {
             self.recent = layer::push(&self.recent, group);
         }
+        self.show()
+    }
+
+    /// Lets readers see the present state.
+    fn show(&self) -> Result<(), redb::Error> {
         let frozen = self.frozen.as_ref().map(|frozen| Arc::clone(&frozen.layer));
-        let layers = self.recent.iter().cloned().chain(frozen).collect();
-        self.current.publish(Some(Snapshot { layers, base: Some(self.disk.base()?) }.into()));
+        let layers = self.provisional.iter().chain(&self.recent).cloned().chain(frozen).collect();
+        let base = Some(self.disk.base()?);
+        self.current.publish(Some(Snapshot { layers, base, provisional: self.provisional.len() }.into()));
         Ok(())
     }
 }

@@ -158,6 +158,12 @@ families! {
     store_bytes: GaugeRead, "Size of the database file.";
     disk_free_bytes: GaugeRead, "Free space on the disk with the database.";
     memory_bytes: GaugeRead, "Resident memory of the process.";
+    redis_connected: GaugeRead, "Whether the connections to Redis are there, on a node of a cluster.";
+    cluster_nodes: GaugeRead, "Nodes of the cluster that are there, this one included.";
+    bus_messages: CounterRead by "outcome", "Messages to and from other nodes.";
+    spooled_entries: GaugeRead, "Entries that wait on this node's disk until Redis is back.";
+    spooled_bytes: GaugeRead, "Their size.";
+    spool_conflicts: CounterRead, "Spooled batches that other nodes had made pointless.";
     panics: CounterRead, "Requests that ended in a mistake of the program.";
     log_lines_lost: CounterRead by "reason", "Log lines that were not written.";
 }

@@ -37,11 +37,13 @@ use dashmap::DashMap;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::io::take_stream;
 pub use self::{
     config::{Config, TransportName},
     outgoing::{BinaryPacket, Outgoing, TextPacket, TextWriter},
     plain::echo,
     proof::{Latency, Receipt},
+    requests::{sid_of, unknown_session},
     session::{Handshake, Session},
 };
 use self::{
@@ -181,6 +183,8 @@ pub struct Transport<A: Application> {
 struct Shared<A> {
     config: Config,
     application: A,
+    /// What the ids of sessions end with.
+    tag: Box<str>,
     registry: Arc<Registry>,
     tracker: TaskTracker,
     /// Volatile packets that slow readers did not get.
@@ -200,10 +204,16 @@ impl<A: Application> Clone for Transport<A> {
 impl<A: Application> Transport<A> {
     /// A transport whose session tasks are tracked by `tracker`.
     pub fn new(config: Config, application: A, tracker: TaskTracker) -> Self {
+        Self::tagged(config, application, tracker, "")
+    }
+
+    /// The same, with ids of sessions that end with `tag`.
+    pub fn tagged(config: Config, application: A, tracker: TaskTracker, tag: &str) -> Self {
         Self {
             shared: Arc::new(Shared {
                 config,
                 application,
+                tag: tag.into(),
                 registry: Arc::default(),
                 volatile_dropped: Arc::default(),
                 memory_is_scarce: Arc::default(),
@@ -258,11 +268,11 @@ impl<A: Application> Transport<A> {
     /// Opens a session and spawns its task. The open packet is the first in its queue.
     fn open(&self, handshake: Handshake, way: Way, permit: Option<Permit>) -> Arc<Session> {
         let transport = way.kind();
-        let Shared { config, application, registry, tracker, closing, volatile_dropped, memory_is_scarce } =
+        let Shared { config, application, tag, registry, tracker, closing, volatile_dropped, memory_is_scarce } =
             &*self.shared;
         let limits = OutboxLimits { packets: config.outbox_packets, bytes: config.outbox_bytes };
         let mut session = Session::new(
-            Sid::fresh(),
+            Sid::fresh_with(tag),
             handshake.version,
             transport,
             limits,

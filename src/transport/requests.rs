@@ -116,6 +116,18 @@ impl<'a> Query<'a> {
     }
 }
 
+/// The session that a request with this query is about.
+#[must_use]
+pub fn sid_of(query: &str) -> Option<Cow<'_, str>> {
+    Query::parse(query).sid
+}
+
+/// The answer to a request about a session that is not there, or to an upgrade: the client begins anew.
+#[must_use]
+pub fn unknown_session(is_upgrade: bool) -> Response<Body> {
+    if is_upgrade { refuse_upgrade(Refusal::UnknownSid) } else { refuse(Refusal::UnknownSid) }
+}
+
 impl<A: Application> Transport<A> {
     /// Answers one request to the Engine.IO path. An upgrade goes on in a task of its own.
     pub async fn handle(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {

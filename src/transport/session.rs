@@ -420,6 +420,11 @@ impl Session {
             .into()
     }
 
+    /// Whether somebody has ended it.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().close.is_some()
+    }
+
     /// The text packets that were queued since the last call.
     pub(crate) fn take_texts(&self) -> Vec<String> {
         let mut taken = VecDeque::new();

@@ -95,15 +95,17 @@ fn a_dotenv_file_is_read_and_can_be_wrong() {
 #[test]
 fn check_config_shows_what_is_set_and_by_whom_but_no_secret() {
     let secret = "Kf0V3v4eZqUu0n9x1v8G6mJm2kq7Yw3RrT5sLcXbHdPzAoNi";
-    let sandbox =
-        Sandbox::new().with("config.toml", "[messages]\nmax_content_chars = 100\n").with(".env", "USE_REDIS=true");
+    let sandbox = Sandbox::new()
+        .with("config.toml", "[messages]\nmax_content_chars = 100\n")
+        .with(".env", "USE_REDIS=true\nREDIS_PASSWORD=p\n");
     let shown = sandbox.run_with("JWT_SECRET", secret, &["check-config"]).succeeded();
     assert_eq!(
         shown,
         "settings are fine: config.toml\n\
          auth.jwt_secret = (secret)  # variable JWT_SECRET\n\
-         messages.max_content_chars = 100  # config.toml:2\n\
-         note: set, but not used by this version: USE_REDIS\n"
+         cluster.enabled = true  # .env:1: USE_REDIS\n\
+         cluster.password = (secret)  # .env:2: REDIS_PASSWORD\n\
+         messages.max_content_chars = 100  # config.toml:2\n"
     );
 }
 

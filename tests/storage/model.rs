@@ -4,12 +4,15 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs,
     path::Path,
+    sync::Arc,
 };
 
 use hobnob::storage::{
     Appended, Batch, CommitError, Config, Direction, KeyRange, Log, Reader, Store, Table, Versioned,
+    replicated::{MemoryLog, NoPeers, ReplicaConfig},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
+use tokio::task::JoinSet;
 
 use crate::support::{BUSY_FILING, Dir, Message, NO_FILING, STEPWISE_FILING, message};
 
@@ -265,9 +268,15 @@ proptest! {
 
     #[test]
     fn every_backend_does_as_the_model(steps in vec(steps(), 1..25)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
             run(Store::memory(), None, false, &steps).await;
+            let config = ReplicaConfig::new("one").expect("a name");
+            let log = Arc::new(MemoryLog::new());
+            let (store, replica) = Store::replicated_in_memory(config, log, Arc::new(NoPeers)).expect("memory");
+            let mut replicas = JoinSet::new();
+            replicas.spawn(replica.run());
+            run(store, None, false, &steps).await;
             for (filing, may_copy) in [(BUSY_FILING, false), (STEPWISE_FILING, true), (NO_FILING, true)] {
                 let dir = Dir::new();
                 let config = Config { filing, ..dir.config() };

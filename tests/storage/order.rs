@@ -11,7 +11,10 @@ use hobnob::{
 };
 use tokio::task::JoinSet;
 
-use crate::support::{BUSY_FILING, CHANGES, Dir, MESSAGES, message};
+use crate::{
+    cluster::Node,
+    support::{BUSY_FILING, CHANGES, Dir, MESSAGES, message},
+};
 
 const TASKS: u8 = 16;
 const EACH: usize = 50;
@@ -20,7 +23,9 @@ const EACH: usize = 50;
 async fn what_follows_a_commit_is_called_in_the_order_of_the_numbers() {
     let dir = Dir::new();
     let on_disk = Store::open(&Config { filing: BUSY_FILING, ..dir.config() }).expect("a fresh directory");
-    for store in [Store::memory(), on_disk] {
+    let node = Node::first("one");
+    let other = node.another("two");
+    for store in [Store::memory(), on_disk, node.store().clone()] {
         let told = Arc::new(Mutex::new(Vec::new()));
         let tasks: JoinSet<()> = (0..TASKS).map(|task| send(store.clone(), task, Arc::clone(&told))).collect();
         tasks.join_all().await;
@@ -35,6 +40,10 @@ async fn what_follows_a_commit_is_called_in_the_order_of_the_numbers() {
             assert_eq!(seq, head, "a gap or a change of order in what was told");
         }
     }
+    other.catch_up().await;
+    let conversation = ConversationId::from_bytes([0; 12]);
+    let copied = other.store().scan_log(&CHANGES, &conversation, 0, usize::MAX).expect("readable");
+    assert_eq!(copied.len(), usize::from(TASKS) * EACH.div_ceil(3), "on another node");
 }
 
 async fn send(store: Store, task: u8, told: Arc<Mutex<Vec<(ConversationId, u64)>>>) {
@@ -64,7 +73,8 @@ async fn send(store: Store, task: u8, told: Arc<Mutex<Vec<(ConversationId, u64)>
 async fn an_observed_end_is_exactly_what_has_been_told_by_then() {
     let dir = Dir::new();
     let on_disk = Store::open(&Config { filing: BUSY_FILING, ..dir.config() }).expect("a fresh directory");
-    for store in [Store::memory(), on_disk] {
+    let node = Node::first("one");
+    for store in [Store::memory(), on_disk, node.store().clone()] {
         let told = Arc::new(Mutex::new(Vec::new()));
         let mut tasks: JoinSet<()> = (0..TASKS).map(|task| send(store.clone(), task, Arc::clone(&told))).collect();
         for _ in 0..TASKS {

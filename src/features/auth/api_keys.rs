@@ -193,6 +193,21 @@ impl ApiKeys {
         }
     }
 
+    /// Takes over what other nodes store.
+    pub(super) fn follow(&self) {
+        let known = Arc::clone(&self.known);
+        self.store.watch(&API_KEYS, move |id, row| {
+            let mut keys = known.write().unwrap_or_else(PoisonError::into_inner);
+            match row {
+                Some(row) => {
+                    let last_used_at = Mutex::new(row.last_used_at);
+                    keys.insert(id, Arc::new(Known { name: row.name, hash: row.hash, last_used_at }));
+                }
+                None => drop(keys.remove(&id)),
+            }
+        });
+    }
+
     async fn commit(&self, batch: Batch, change: impl FnOnce(&mut KnownKeys) + Send + 'static) -> Result<(), Refusal> {
         let known = Arc::clone(&self.known);
         let stored = self.store.commit_then(batch, move |_| {

@@ -127,13 +127,17 @@ impl LiveSockets {
         token.is_some_and(|(issued_at, id)| self.refused.check(user, issued_at, id.as_deref()).is_ok())
     }
 
-    /// Closes the sessions of `user`, who may come back. Returns how many sockets that were.
+    /// Closes the sessions of `user`, who may come back, on all nodes. Returns how many sockets of this node that were.
     pub(super) fn disconnect(&self, user: &UserId) -> usize {
         let of_user = self.sockets().by_user.get(user).cloned().unwrap_or_default();
         for socket in &of_user {
             socket.close_session();
         }
         self.end_parked(user);
+        let room = format!("user:{user}");
+        for namespace in self.namespaces.get().into_iter().flatten() {
+            namespace.to(&room).disconnect(true);
+        }
         of_user.len()
     }
 

@@ -10,6 +10,7 @@ mod api_keys;
 mod config;
 mod credentials;
 mod events;
+mod follow;
 mod idempotency;
 mod key_file;
 mod keys;

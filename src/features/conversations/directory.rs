@@ -338,6 +338,14 @@ impl Conversations {
         }
     }
 
+    /// Tells users who have become members. Every node tells its own sockets.
+    pub(super) fn tell_joined(&self, members: &[UserId], joined: &Joined) {
+        let rooms = self.rooms.here();
+        for member in members {
+            rooms.emit_to_user(member, joined);
+        }
+    }
+
     /// The opposite of [`Conversations::move_in`].
     pub(super) fn move_out(&self, conversation: ConversationId, members: &[UserId]) {
         for member in members {
@@ -363,7 +371,7 @@ impl Conversations {
         let created = self.store.commit_then(batch, move |_| {
             this.move_in(id, &members);
             match this.view(id) {
-                Ok(conversation) => this.rooms.emit_to_conversation(id, &Joined { conversation }),
+                Ok(conversation) => this.tell_joined(&members, &Joined { conversation }),
                 Err(error) => tracing::error!(%error, conversation = %id, "members were not told"),
             }
             if let Some(listener) = this.listener() {

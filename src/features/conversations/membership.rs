@@ -222,10 +222,7 @@ impl Conversations {
         };
         self.rooms.emit_to_conversation(id, &Updated { conversation: conversation.clone() });
         self.move_in(id, &change.added);
-        let joined = Joined { conversation };
-        for member in &change.added {
-            self.rooms.emit_to_user(member, &joined);
-        }
+        self.tell_joined(&change.added, &Joined { conversation });
         if let Some(listener) = self.listener() {
             listener.committed();
         }

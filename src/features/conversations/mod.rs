@@ -8,6 +8,7 @@
 mod cursors;
 mod directory;
 pub mod events;
+mod follow;
 mod listener;
 mod membership;
 mod rest;

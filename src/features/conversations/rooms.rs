@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use crate::{
+    features::elsewhere::Elsewhere,
     ids::{ConversationId, UserId},
     server::{Broadcast, Namespace, ServerEvent, Socket},
 };
 
 /// Addresses users and conversations in all chat namespaces at once (`/` and `/messages`).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Rooms {
     namespaces: Arc<[Arc<Namespace>]>,
+    elsewhere: Arc<dyn Elsewhere>,
+    /// Whether events stay on this node.
+    here: bool,
     /// Whether events go out under the names of the reference app, too.
     twins: bool,
 }
@@ -18,8 +22,14 @@ pub struct Rooms {
 impl Rooms {
     /// Rooms in these namespaces. With `twins`, events go out under the names of the reference app, too.
     #[must_use]
-    pub fn new(namespaces: Vec<Arc<Namespace>>, twins: bool) -> Self {
-        Self { namespaces: namespaces.into(), twins }
+    pub fn new(namespaces: Vec<Arc<Namespace>>, elsewhere: Arc<dyn Elsewhere>, twins: bool) -> Self {
+        Self { namespaces: namespaces.into(), elsewhere, here: false, twins }
+    }
+
+    /// The same rooms on this node alone, for what each node finds out by itself.
+    #[must_use]
+    pub fn here(&self) -> Self {
+        Self { here: true, ..self.clone() }
     }
 
     /// Whether events go out under the names of the reference app, too.
@@ -28,18 +38,31 @@ impl Rooms {
         self.twins
     }
 
-    /// Whether a socket of `user` is connected here.
+    /// Whether a socket of `user` is connected, to whichever node.
     #[must_use]
     pub fn is_connected(&self, user: &UserId) -> bool {
         let room = user_room(user);
-        self.namespaces.iter().any(|namespace| namespace.has_room(&room))
+        self.namespaces.iter().any(|namespace| namespace.has_room(&room)) || self.is_connected_elsewhere(user)
     }
 
-    /// The sockets of `user`, as of now.
+    /// Whether a socket of `user` is connected to another node.
+    #[must_use]
+    pub fn is_connected_elsewhere(&self, user: &UserId) -> bool {
+        self.elsewhere.is_connected(user)
+    }
+
+    /// The sockets of `user` on this node, as of now.
     #[must_use]
     pub fn sockets_of(&self, user: &UserId) -> Vec<Arc<Socket>> {
         let room = user_room(user);
         self.namespaces.iter().flat_map(|namespace| namespace.members(&room)).collect()
+    }
+
+    /// Ends the sessions of all sockets on this node.
+    pub(crate) fn close_all(&self) {
+        for socket in self.namespaces.iter().flat_map(|namespace| namespace.sockets()) {
+            socket.close_session();
+        }
     }
 
     /// Sends what is worthless when late to everybody in these conversations but `without`, each socket once. Slow readers do not
@@ -51,7 +74,7 @@ impl Rooms {
         for namespace in &*self.namespaces {
             // Without a room a broadcast goes to all.
             let Some((first, others)) = rooms.split_first() else { return };
-            let to = others.iter().fold(namespace.to(first), |to, room| to.to(room)).except(&without).volatile();
+            let to = others.iter().fold(self.to(namespace, first), |to, room| to.to(room)).except(&without).volatile();
             for name in self.names::<E>() {
                 to.emit_raw(name, &[&json], &[]);
             }
@@ -64,7 +87,7 @@ impl Rooms {
         let mut receivers = 0;
         let room = conversation_room(conversation);
         for namespace in &*self.namespaces {
-            let to = namespace.to(&room).tracked(*conversation.as_bytes(), seq);
+            let to = self.to(namespace, &room).tracked(*conversation.as_bytes(), seq);
             receivers += self.names::<E>().map(|name| to.emit_raw(name, &[json], &[])).sum::<usize>();
         }
         receivers
@@ -92,7 +115,7 @@ impl Rooms {
         let Some(json) = to_json(event) else { return };
         let room = user_room(user);
         for namespace in &*self.namespaces {
-            let to = without.into_iter().fold(namespace.to(&room), Broadcast::except);
+            let to = without.into_iter().fold(self.to(namespace, &room), Broadcast::except);
             let to = subject.into_iter().fold(to, Broadcast::about);
             for name in self.names::<E>() {
                 to.emit_raw(name, &[&json], &[]);
@@ -131,9 +154,14 @@ impl Rooms {
     fn emit_json<E: ServerEvent>(&self, room: &str, json: &str) {
         for namespace in &*self.namespaces {
             for name in self.names::<E>() {
-                namespace.to(room).emit_raw(name, &[json], &[]);
+                self.to(namespace, room).emit_raw(name, &[json], &[]);
             }
         }
+    }
+
+    fn to<'a>(&self, namespace: &'a Namespace, room: &'a str) -> Broadcast<'a> {
+        let to = namespace.to(room);
+        if self.here { to.local() } else { to }
     }
 
     fn names<E: ServerEvent>(&self) -> impl Iterator<Item = &'static str> {
@@ -145,6 +173,12 @@ impl Rooms {
 fn to_json<E: ServerEvent>(event: &E) -> Option<String> {
     let json = serde_json::to_string(event);
     json.inspect_err(|error| tracing::error!(%error, event = E::NAME, "an event could not be written as JSON")).ok()
+}
+
+impl std::fmt::Debug for Rooms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rooms").field("namespaces", &self.namespaces).finish_non_exhaustive()
+    }
 }
 
 /// Puts one socket into the room of its user.

@@ -114,6 +114,12 @@ impl Leases {
         Self { fence: reserved, reserved, ..Self::default() }
     }
 
+    /// Another node may give out fencing numbers up to here: they go on behind it.
+    pub(super) fn pass_over(&mut self, reserved: u64) {
+        self.fence = self.fence.max(reserved);
+        self.reserved = self.reserved.max(reserved);
+    }
+
     /// The lock on a message that counts at `now`.
     pub(super) fn get(&self, id: MessageId, now: Instant) -> Option<&Lease> {
         self.held.get(&id).filter(|lease| lease.is_over(now).is_none())

@@ -269,6 +269,12 @@ impl Locks {
         let place = Place { shared: Arc::clone(&self.shared), user: user.clone(), id };
         batch.put(&LOCKS, &id, &record);
         if let Some(reserved) = reserve {
+            // Another node may be at it, too: what it has reserved is not given out twice.
+            let known = self.store.get_versioned(&FENCES, &FENCE).map_err(Refusal::from)?;
+            match &known {
+                Some(known) => batch.require_unchanged(&FENCES, &FENCE, known),
+                None => batch.require_absent(&FENCES, &FENCE),
+            }
             batch.put(&FENCES, &FENCE, &FenceRecord { reserved });
         }
         let shared = Arc::clone(&self.shared);
@@ -357,6 +363,15 @@ impl Shared {
         // Looked at with the leases in hand: a socket that comes or goes meanwhile finds the lock.
         let abandoned = self.abandoned_at(&record.holder, now, &config);
         leases.insert(id, record.clone(), now + config.timeout(), abandoned);
+    }
+
+    /// Another node has stored a lock. What is left of it counts from its end by the wall clock, and is never longer than a new one.
+    pub(super) fn keep_foreign(&self, id: MessageId, record: LockRecord) {
+        let (now, config) = (clock::now(), self.config());
+        let rest = record.expires_at.since(Timestamp::now()).min(config.timeout());
+        let mut leases = self.leases();
+        let abandoned = self.abandoned_at(&record.holder, now, &config);
+        leases.insert(id, record, now + rest, abandoned);
     }
 
     /// When the locks of a user end who has no socket.

@@ -11,6 +11,7 @@
 
 mod config;
 pub mod events;
+mod follow;
 mod lease;
 mod locks;
 mod socket;

@@ -14,6 +14,7 @@ mod config;
 mod draft;
 pub mod events;
 mod expiry;
+mod follow;
 mod forward;
 mod listener;
 mod locate;

@@ -113,6 +113,8 @@ impl Messages {
             return self.too_late(key.as_ref(), fingerprint);
         }
         let mut batch = Batch::new();
+        // It is right whatever else is stored before it.
+        batch.may_wait();
         let id = MessageId::fresh();
         self.announce_mentions(&mut batch, from, id, &record);
         let mentions = !record.mentions.is_empty();

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ use crate::{
     features::{
         auth::{SignedIn, SocketListener},
         conversations::Conversations,
+        elsewhere::ElsewhereListener,
         messages::Messages,
         notifications::Notifications,
         receipts::Receipts,
@@ -33,7 +34,7 @@ use crate::{
 /// How long the mark of the last stop waits for a store that takes nothing.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How the server has stopped: [`CLEAN_STOP`] while it is not running and all cursors were written, [`LAST_CRASH`] once it was not so.
-const CLEAN_STOPS: Table<u64, CleanStop> = Table::new("clean_stops");
+const CLEAN_STOPS: Table<u64, CleanStop> = Table::new("node_clean_stops");
 const CLEAN_STOP: u64 = 1;
 /// The first start after the last crash. It outlives clean stops: somebody who stays away for longer gets then what was on its way
 /// to him at the crash.
@@ -77,7 +78,7 @@ pub(super) struct Shared {
     /// Whether the last stop was in order.
     was_clean: bool,
     /// Everything before this moment may have been delivered although no cursor says so: there was a crash.
-    doubtful_before: Option<Timestamp>,
+    doubtful_before: Mutex<Option<Timestamp>>,
     pub(super) metrics: Metrics,
     tracker: TaskTracker,
     stop: CancellationToken,
@@ -125,7 +126,7 @@ impl OfflineQueue {
             receipts,
             positions: Positions::default(),
             was_clean,
-            doubtful_before,
+            doubtful_before: Mutex::new(doubtful_before),
             metrics: background.metrics,
             tracker: background.tracker,
             stop: background.stop,
@@ -180,7 +181,7 @@ impl OfflineQueue {
     /// The client has these changes: `conversation` and number, in order.
     pub fn confirmed(&self, socket: &Arc<Socket>, user: &UserId, receipts: &[([u8; 12], u64)]) {
         self.shared.metrics.deliveries_confirmed().inc_by(receipts.len() as u64);
-        if self.shared.confirm == Confirm::Transport {
+        if self.shared.confirm == Confirm::Transport && !self.shared.is_alone() {
             for (key, seq) in receipts {
                 let to = Position { delivered: *seq, sent: *seq };
                 self.shared.positions.advance(user, ConversationId::from_bytes(*key), to);
@@ -197,6 +198,21 @@ impl OfflineQueue {
             let to = Position { delivered: 0, sent: *seq };
             self.shared.positions.advance(user, ConversationId::from_bytes(*key), to);
         }
+    }
+
+    /// Takes care of the time after this node was alone: numbers that its clients were told may belong to other changes now, so all of
+    /// them begin anew, at cursors that did not move meanwhile.
+    pub fn follow(&self) {
+        let this = self.clone();
+        self.shared.store.on_resync(move || {
+            this.doubt();
+            this.shared.conversations.rooms().close_all();
+        });
+    }
+
+    /// Everything until now may have been delivered although no cursor says so.
+    fn doubt(&self) {
+        *self.shared.doubtful_before() = Some(Timestamp::now());
     }
 
     /// Writes cursors behind until `stop`.
@@ -230,7 +246,7 @@ impl OfflineQueue {
     pub(super) async fn forget_clean_stop(&self) -> Result<(), CommitError> {
         let mut batch = Batch::new();
         batch.delete(&CLEAN_STOPS, &CLEAN_STOP);
-        if let (false, Some(at)) = (self.shared.was_clean, self.shared.doubtful_before) {
+        if let (false, Some(at)) = (self.shared.was_clean, *self.shared.doubtful_before()) {
             batch.put(&CLEAN_STOPS, &LAST_CRASH, &CleanStop { at });
         }
         self.shared.store.commit(batch).await.map(|_| ())
@@ -253,8 +269,9 @@ impl OfflineQueue {
     fn starts(&self, socket: &Arc<Socket>, user: &UserId, held: &Held) -> Starts {
         let sid = socket.session().sid().clone();
         // Looked at before the cursors are read: a session that has gone by now has left its word on them.
-        let others = self.shared.conversations.rooms().sockets_of(user);
-        let elsewhere = others.iter().any(|other| *other.session().sid() != sid);
+        let rooms = self.shared.conversations.rooms();
+        let is_other = |other: &Arc<Socket>| *other.session().sid() != sid;
+        let elsewhere = rooms.sockets_of(user).iter().any(is_other) || rooms.is_connected_elsewhere(user);
         let positions = |ids: Vec<ConversationId>| self.shared.positions_of(user, ids, elsewhere);
         match self.shared.starts.entry(sid) {
             dashmap::Entry::Occupied(known) => {
@@ -304,9 +321,28 @@ impl Shared {
         }
     }
 
+    /// Whether this node is cut off from the others: the numbers of what is stored meanwhile are not final, so no cursor moves.
+    fn is_alone(&self) -> bool {
+        self.store.replica_status().is_some_and(|status| !status.borrow().is_connected())
+    }
+
     /// Whether a change of that date may have been delivered before the crash without anybody knowing.
     pub(super) fn is_doubtful(&self, at: Timestamp) -> bool {
-        self.doubtful_before.is_some_and(|crash| at < crash)
+        self.doubtful_before().is_some_and(|crash| at < crash)
+    }
+
+    fn doubtful_before(&self) -> MutexGuard<'_, Option<Timestamp>> {
+        self.doubtful_before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ElsewhereListener for OfflineQueue {
+    fn came(&self, _: &UserId) {}
+
+    fn went(&self, _: &UserId) {}
+
+    fn broke(&self) {
+        self.doubt();
     }
 }
 

@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     clock::{self, Instant, Timestamp},
-    features::auth::{SignedIn, SocketListener},
+    features::{
+        auth::{SignedIn, SocketListener},
+        elsewhere::ElsewhereListener,
+    },
     ids::UserId,
     server::{Refusal, Socket},
     storage::{Batch, Store},
@@ -41,9 +44,30 @@ pub trait Watcher: Send + Sync {
 /// A user who is online.
 #[derive(Default)]
 struct Live {
+    /// On this node.
     sockets: usize,
+    /// There are some on other nodes.
+    elsewhere: bool,
     /// When the last socket went, once by each clock.
     gone: Option<(Instant, Timestamp)>,
+    /// The last socket went here: this node notes when that was. Another node does so of its own.
+    here: bool,
+}
+
+impl Live {
+    fn is_connected(&self) -> bool {
+        self.sockets > 0 || self.elsewhere
+    }
+}
+
+/// Somebody whose grace is over.
+struct Due {
+    user: UserId,
+    /// When the last socket went, once by each clock.
+    at: Instant,
+    wall: Timestamp,
+    /// It went here.
+    here: bool,
 }
 
 /// Who is online. As large as the number of users who are connected or went within the grace.
@@ -127,13 +151,13 @@ impl Presence {
         loop {
             let due = self.take_due();
             let mut batch = Batch::new();
-            for (user, _, at) in due.iter().filter(|(user, ..)| self.shows(user)) {
-                Self::note(&mut batch, user, *at);
+            for Due { user, wall, .. } in due.iter().filter(|due| due.here && self.shows(&due.user)) {
+                Self::note(&mut batch, user, *wall);
             }
             // Before anybody is told: whoever hears of it and asks finds it. For somebody who comes back meanwhile it does no harm.
             self.commit(batch).await;
-            for (user, gone, _) in &due {
-                self.let_go(user, *gone);
+            for Due { user, at, .. } in &due {
+                self.let_go(user, *at);
             }
             if due.len() < PAGE {
                 return;
@@ -146,7 +170,7 @@ impl Presence {
         let live = |entry: dashmap::mapref::multiple::RefMulti<'_, UserId, Live>| {
             (entry.key().clone(), entry.value().gone.map(|(_, at)| at))
         };
-        let live: Vec<_> = self.live.iter().map(live).collect();
+        let live: Vec<_> = self.live.iter().filter(|entry| entry.sockets > 0 || entry.here).map(live).collect();
         for page in live.chunks(PAGE) {
             let now = Timestamp::now();
             let mut batch = Batch::new();
@@ -160,29 +184,23 @@ impl Presence {
         }
     }
 
-    fn came(&self, user: &UserId) {
-        let is_new = match self.live.entry(user.clone()) {
-            Entry::Vacant(entry) => {
-                entry.insert(Live { sockets: 1, gone: None });
-                true
-            }
-            Entry::Occupied(mut entry) => {
-                let live = entry.get_mut();
-                live.sockets = live.sockets.saturating_add(1);
-                live.gone = None;
-                false
-            }
-        };
+    fn count_in(&self, user: &UserId, count: impl FnOnce(&mut Live)) {
+        let entry = self.live.entry(user.clone());
+        let is_new = matches!(entry, Entry::Vacant(_));
+        let mut live = entry.or_default();
+        count(&mut live);
+        live.gone = None;
+        drop(live);
         if is_new {
             self.tell(user);
         }
     }
 
-    fn went(&self, user: &UserId) {
+    fn count_out(&self, user: &UserId, count: impl FnOnce(&mut Live)) {
         let gone = (clock::now(), Timestamp::now());
         let Some(mut live) = self.live.get_mut(user) else { return };
-        live.sockets = live.sockets.saturating_sub(1);
-        if live.sockets == 0 {
+        count(&mut live);
+        if !live.is_connected() {
             live.gone = Some(gone);
             drop(live);
             self.leaving().push_back((gone.0, user.clone()));
@@ -190,7 +208,7 @@ impl Presence {
     }
 
     /// Some of those whose grace is over and who have not come back, with the moment of their going by each clock.
-    fn take_due(&self) -> Vec<(UserId, Instant, Timestamp)> {
+    fn take_due(&self) -> Vec<Due> {
         let now = clock::now();
         let mut due = Vec::new();
         let mut leaving = self.leaving();
@@ -198,9 +216,10 @@ impl Presence {
             && let Some((at, user)) =
                 leaving.pop_front_if(|(at, _)| now.duration_since(*at) >= self.config.offline_grace())
         {
-            let gone = self.live.get(&user).and_then(|live| live.gone);
+            let gone = self.live.get(&user).and_then(|live| Some((live.gone?, live.here)));
             // Whoever came back and went again is further back in the queue once more.
-            due.extend(gone.filter(|(gone, _)| *gone == at).map(|(_, wall)| (user, at, wall)));
+            let gone = gone.filter(|((gone, _), _)| *gone == at);
+            due.extend(gone.map(|((_, wall), here)| Due { user, at, wall, here }));
         }
         due
     }
@@ -243,10 +262,27 @@ impl Presence {
 
 impl SocketListener for Presence {
     fn connected(&self, _: &Arc<Socket>, user: &SignedIn) {
-        self.came(&user.user);
+        self.count_in(&user.user, |live| live.sockets = live.sockets.saturating_add(1));
     }
 
     fn disconnected(&self, _: &Arc<Socket>, user: &SignedIn, _: &str) {
-        self.went(&user.user);
+        self.count_out(&user.user, |live| {
+            live.sockets = live.sockets.saturating_sub(1);
+            live.here = true;
+        });
+    }
+}
+
+/// Whoever is connected to another node is as much online as those who are connected here.
+impl ElsewhereListener for Presence {
+    fn came(&self, user: &UserId) {
+        self.count_in(user, |live| live.elsewhere = true);
+    }
+
+    fn went(&self, user: &UserId) {
+        self.count_out(user, |live| {
+            live.elsewhere = false;
+            live.here = false;
+        });
     }
 }

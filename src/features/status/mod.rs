@@ -11,6 +11,7 @@
 
 pub mod events;
 mod expiry;
+mod follow;
 mod rest;
 mod rules;
 mod socket;
@@ -19,7 +20,7 @@ mod store;
 mod tests;
 
 pub use self::{
-    events::SERVER_EVENTS,
+    events::{SERVER_EVENTS, SetStatus},
     rest::routes as rest_routes,
     rules::Statuses,
     socket::routes as socket_routes,

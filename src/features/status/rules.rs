@@ -208,10 +208,11 @@ impl Statuses {
         self.store.commit_then(batch, move |_| this.chose(&user, after)).await
     }
 
-    fn chose(&self, user: &UserId, record: StatusRecord) {
+    /// Keeps and tells a choice; every node does so for its own sockets.
+    pub(super) fn chose(&self, user: &UserId, record: StatusRecord) {
         self.chosen.insert(user.clone(), Arc::new(record));
         match self.own(user) {
-            Ok(own) => self.conversations.rooms().emit_to_user(user, &own),
+            Ok(own) => self.conversations.rooms().here().emit_to_user(user, &own),
             Err(error) => tracing::error!(%error, "the devices of a user were not told of his status"),
         }
         self.refresh(user);
@@ -258,7 +259,8 @@ impl Statuses {
             }
         }
         let status = self.view(user, told)?;
-        let rooms = self.conversations.rooms();
+        // Every node knows who is connected to which, and tells its own sockets.
+        let rooms = self.conversations.rooms().here();
         rooms.emit_ephemeral(&conversations, user, &status);
         match (was_offline, is_offline) {
             (true, false) => rooms.emit_ephemeral(&conversations, user, &UserOnline(status)),

@@ -126,6 +126,8 @@ impl Users {
                 None => batch.require_absent(&USERS, id),
             }
             batch.put(&USERS, id, &record);
+            // So that somebody new can come in while a node of a cluster is alone.
+            batch.may_wait();
             match self.store.commit(batch).await {
                 // Another device of the same user was first; its token says the same or will say it next time.
                 Ok(_) | Err(CommitError::Conflict) => {}

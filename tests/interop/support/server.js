@@ -96,6 +96,13 @@ export class Hobnob {
         return stdout.trim();
     }
 
+    /** A key of the app's backend. */
+    async apiKey() {
+        const args = ['api-key', 'create', '--name', 'test', '--data-dir', this.dir];
+        const { stdout } = await promisify(execFile)(BINARY, args, { cwd: this.dir, env: { PATH: process.env.PATH } });
+        return stdout.trim();
+    }
+
     /** A REST request of `user`; resolves to `{status, body}`. */
     async rest(user, method, path, body) {
         const response = await fetch(this.url + path, {
