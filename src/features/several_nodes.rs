@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// How often others have their turn before somebody stops waiting.
-const PATIENCE: usize = 100_000;
+const PATIENCE: usize = 10_000_000;
 
 /// Who is connected to which node, known to all of them at once.
 #[derive(Default)]
